@@ -1,0 +1,47 @@
+"""DataDestination: somewhere points go."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from router.batch import PointBatch
+from router.points import NormalizedDataPoint
+
+
+class DataDestination(ABC):
+    """Somewhere points go. One open instance per worker process; when `write_batch` returns, the points are there.
+
+    Writing the same rows twice leaves what writing them once leaves: `batch.parts` names every row, the
+    same on every retry. Nothing is buffered here; batching belongs to the fleet.
+    """
+
+    #: True where points of one series must arrive in order of acceptance: one part in flight at a time.
+    ordered: ClassVar[bool] = True
+
+    def __init__(self, *, name: str | None = None) -> None:
+        """Remember the name; the queue is `destinations.<name>`, after the first route that uses it if None."""
+        self.name = name
+
+    def open(self) -> None:  # noqa: B027  # a destination without a connection has nothing to open
+        """Connect. Called before the first write and again after a TransientError; never in `__init__`."""
+
+    def write(self, point: NormalizedDataPoint) -> None:
+        """Write one point: a batch of one."""
+        self.write_batch(PointBatch.of([point]))
+
+    @abstractmethod
+    def write_batch(self, batch: PointBatch) -> None:
+        """Write every row of the batch; on return they are there.
+
+        Raises:
+            TransientError: Try again later.
+            UnavailableError: Nobody answers; wait, without counting an attempt.
+            TerminalError: Some or all rows will never be taken.
+        """
+
+    def close(self) -> None:  # noqa: B027  # a destination without a connection has nothing to close
+        """Release what `open` took, at worker shutdown. Safe to call twice."""
+
+    def __str__(self) -> str:
+        return type(self).__name__

@@ -1,0 +1,265 @@
+"""PointBatch: points as columns, each row with a name that survives every retry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from ulid import ULID
+
+from router.errors import DecodeError
+from router.points import NormalizedDataPoint
+from router.rows import Mask, Rows
+from router.schema import COLUMNS, FRAME_SCHEMA, POINT_SCHEMA, TEXTS
+
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRows:
+    """The name of some rows: which rows of which accepted batch they are.
+
+    Attributes:
+        batch_id: The accepted batch.
+        rows: Row numbers in that batch, ascending.
+        number: The batch's acceptance number; 0 before it was accepted. The highest is the newest.
+        digest: A fingerprint of the identities in the whole batch, the same on every retry.
+    """
+
+    batch_id: str
+    rows: Rows
+    number: int = 0
+    digest: str = ""
+
+
+class PointBatch(Sequence[NormalizedDataPoint]):
+    """Valid points as one Arrow table of `POINT_SCHEMA`; a sequence of points to whoever loops over it.
+
+    Columns are reached by `table` (Arrow) or `frame` (Polars, text as plain text). `parts` names the
+    rows in order. `route_id` is the route the rows are being delivered for, None outside a delivery.
+    A batch is a value: `filter`, `slice` and `with_frame` give new ones.
+
+    Points are checked where they enter (`router.admission.admit`); this class trusts its table.
+    """
+
+    __slots__ = ("_frame", "_table", "parts", "route_id")
+
+    def __init__(
+        self,
+        table: pa.Table | pl.DataFrame,
+        parts: Sequence[BatchRows] | None = None,
+        route_id: str | None = None,
+    ) -> None:
+        """Take a table of `POINT_SCHEMA`, or a frame of `FRAME_SCHEMA`; without `parts` its rows get a new name."""
+        self._table: pa.Table | None = None
+        self._frame: pl.DataFrame | None = None
+        if isinstance(table, pl.DataFrame):
+            self._frame = table
+        else:
+            self._table = table
+        self.parts: tuple[BatchRows, ...] = (
+            (BatchRows(str(ULID()), Rows.all(len(self))),) if parts is None else tuple(parts)
+        )
+        self.route_id = route_id
+
+    # -- columns ------------------------------------------------------------------------------
+
+    @property
+    def table(self) -> pa.Table:
+        """The columns as an Arrow table of `POINT_SCHEMA`."""
+        if self._table is None:
+            assert self._frame is not None
+            self._table = as_table(self._frame)
+        return self._table
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The columns as a Polars frame of `FRAME_SCHEMA`; text columns are plain text."""
+        if self._frame is None:
+            assert self._table is not None
+            self._frame = as_frame(self._table)
+        return self._frame
+
+    def digest(self) -> str:
+        """Return a fingerprint of the identities (source, symbol, timeframe, timestamp) of the rows in order."""
+        table = self.table.combine_chunks()
+        seen = blake2b(table["timestamp"].cast(pa.int64()).to_numpy().tobytes(), digest_size=8)
+        for name in ("source", "symbol", "timeframe"):
+            column = table[name].combine_chunks().cast(pa.string()).dictionary_encode()
+            seen.update("\0".join(column.dictionary.to_pylist()).encode())
+            seen.update(column.indices.to_numpy().tobytes())
+        return seen.hexdigest()
+
+    # -- a sequence of points -----------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._table.num_rows if self._table is not None else len(self.frame)
+
+    @overload
+    def __getitem__(self, index: int) -> NormalizedDataPoint: ...
+    @overload
+    def __getitem__(self, index: slice) -> PointBatch: ...
+    def __getitem__(self, index: int | slice) -> NormalizedDataPoint | PointBatch:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return self.slice(start, max(start, stop))
+            keep = np.zeros(len(self), dtype=np.bool_)
+            keep[index] = True
+            if step < 0:
+                raise ValueError("a batch keeps its order: slice it with a positive step")
+            return self.filter(keep)
+        return next(iter(self.slice(index, index + 1) if index >= 0 else self.slice(len(self) + index, len(self) + index + 1)))
+
+    def __iter__(self) -> Iterator[NormalizedDataPoint]:
+        return map(NormalizedDataPoint.trusted, self.to_dicts())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PointBatch) and self.frame.equals(other.frame)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "PointBatch(0 points)"
+        stamps, symbols = self.frame["timestamp"], self.frame["symbol"].unique(maintain_order=True)
+        named = ", ".join(symbols.head(3).to_list()) + (", …" if len(symbols) > 3 else "")
+        return f"PointBatch({len(self)} points of {named}, {stamps.min():%Y-%m-%d %H:%M} to {stamps.max():%Y-%m-%d %H:%M} UTC)"
+
+    # -- other batches ------------------------------------------------------------------------
+
+    def slice(self, start: int, stop: int) -> PointBatch:
+        """Return the rows from `start` to `stop` as a batch that shares these columns."""
+        start, stop = max(0, start), min(stop, len(self))
+        keep = np.zeros(len(self), dtype=np.bool_)
+        keep[start:stop] = True
+        columns = self.frame.slice(start, stop - start) if self._table is None else self._table.slice(start, stop - start)
+        return PointBatch(columns, _named(self.parts, keep), self.route_id)
+
+    def filter(self, keep: pl.Expr | npt.ArrayLike) -> PointBatch:
+        """Return the rows for which an expression or a boolean mask is true; they keep their names."""
+        mask: Mask = (
+            self.frame.select(keep.fill_null(value=False)).to_series().to_numpy()
+            if isinstance(keep, pl.Expr)
+            else np.asarray(keep, dtype=np.bool_)
+        )
+        if mask.all():
+            return self
+        return PointBatch(self.frame.filter(mask), _named(self.parts, mask), self.route_id)
+
+    def with_frame(self, frame: pl.DataFrame) -> PointBatch:
+        """Return these rows, by name, with other values: one row for each, in order."""
+        if len(frame) != len(self):
+            raise ValueError(f"{len(frame)} rows cannot stand for {len(self)}: use filter() to drop rows")
+        return PointBatch(frame, self.parts, self.route_id)
+
+    def for_route(self, route_id: str) -> PointBatch:
+        """Return the same rows, said to be delivered for a route."""
+        return PointBatch(self.table if self._frame is None else self.frame, self.parts, route_id)
+
+    def accepted_as(self, batch_id: str) -> PointBatch:
+        """Return the same rows under the id of an accepted batch."""
+        table = self.table if self._frame is None else self.frame
+        return PointBatch(table, (BatchRows(batch_id, Rows.all(len(self))),), self.route_id)
+
+    @classmethod
+    def of(cls, points: Iterable[NormalizedDataPoint]) -> PointBatch:
+        """Return a batch of points that were already checked, in their order."""
+        return cls(table_of([point.__dict__ for point in points]))
+
+    @classmethod
+    def concat(cls, batches: Sequence[PointBatch]) -> PointBatch:
+        """Return the rows of several batches, in order, each still under its own name."""
+        if len(batches) == 1:
+            return batches[0]
+        if not batches:
+            return cls(POINT_SCHEMA.empty_table(), ())
+        frame = pl.concat([batch.frame for batch in batches])
+        return cls(frame, [part for batch in batches for part in batch.parts], batches[0].route_id)
+
+    # -- to and from elsewhere ----------------------------------------------------------------
+
+    def to_ipc(self) -> bytes:
+        """Return an Arrow IPC stream (zstd inside) of the columns; names are not part of it."""
+        out = pa.BufferOutputStream()
+        with pa.ipc.new_stream(out, POINT_SCHEMA, options=_COMPRESSED) as writer:
+            writer.write_table(self.table.combine_chunks())
+        return bytes(out.getvalue())
+
+    @classmethod
+    def from_ipc(cls, data: bytes, parts: Sequence[BatchRows] | None = None) -> PointBatch:
+        """Read what `to_ipc` wrote.
+
+        Raises:
+            DecodeError: `envelope.arrow`, if it is not an Arrow stream of exactly `POINT_SCHEMA`.
+        """
+        try:
+            table = pa.ipc.open_stream(data).read_all()
+        except pa.ArrowException as error:
+            raise DecodeError("envelope.arrow", f"not an Arrow IPC stream: {error}") from error
+        if table.schema != POINT_SCHEMA:
+            raise DecodeError("envelope.arrow", f"columns {table.schema.names} are not those of a batch of points")
+        return cls(table, parts)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return one dict per point, in order, with the values a `NormalizedDataPoint` holds."""
+        return self.frame.to_dicts()
+
+    def to_json(self) -> str:
+        """Return a JSON list with one object per point, in order; timestamps are ISO 8601 UTC."""
+        return json.dumps([point.to_json_dict() for point in self], allow_nan=False)
+
+
+def as_frame(table: pa.Table) -> pl.DataFrame:
+    """Return a table of `POINT_SCHEMA` as a frame of `FRAME_SCHEMA`."""
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame.with_columns(pl.col(*TEXTS).cast(pl.String))
+
+
+def as_table(frame: pl.DataFrame) -> pa.Table:
+    """Return a frame of `FRAME_SCHEMA` as a table of `POINT_SCHEMA`, text as dictionaries in order of appearance."""
+    table = frame.select(COLUMNS).rechunk().to_arrow()
+    columns = []
+    for field in POINT_SCHEMA:
+        column = table[field.name].combine_chunks()
+        if field.name in TEXTS:
+            column = column.cast(pa.string()).dictionary_encode()
+        columns.append(column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=POINT_SCHEMA)
+
+
+def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Return a table of `POINT_SCHEMA` from dicts of checked values."""
+    columns = []
+    for field in POINT_SCHEMA:
+        values = [row[field.name] for row in rows]
+        if field.name in TEXTS:
+            columns.append(pa.array(values, pa.string()).dictionary_encode())
+        elif field.name == "technical_indicators":
+            columns.append(pa.array([None if v is None else list(v.items()) for v in values], field.type))
+        else:
+            columns.append(pa.array(values, field.type))
+    return pa.Table.from_arrays(columns, schema=POINT_SCHEMA)
+
+
+def empty_frame() -> pl.DataFrame:
+    """Return a frame of `FRAME_SCHEMA` without rows."""
+    return FRAME_SCHEMA.to_frame()
+
+
+def _named(parts: Sequence[BatchRows], keep: Mask) -> list[BatchRows]:
+    named, start = [], 0
+    for part in parts:
+        kept = keep[start : start + len(part.rows)]
+        start += len(part.rows)
+        if kept.any():
+            named.append(part if kept.all() else replace(part, rows=Rows(part.rows.positions[kept])))
+    return named

@@ -1,0 +1,109 @@
+"""Sets of row numbers, kept in the smallest of four forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Positions = npt.NDArray[np.uint32]
+Mask = npt.NDArray[np.bool_]
+
+_ALL, _RANGES, _POSITIONS, _BITMAP = b"arpb"
+
+
+class Rows:
+    """An ascending set of row numbers of one batch; a value, compared by content.
+
+    The encoded form is the smallest of: everything from 0 to n, ranges, positions (16 or 32 bits
+    each), or a bitmap.
+    """
+
+    __slots__ = ("positions",)
+
+    def __init__(self, positions: npt.ArrayLike) -> None:
+        """Take strictly ascending row numbers, each below 2**32."""
+        self.positions: Positions = np.asarray(positions, dtype=np.uint32)
+
+    @classmethod
+    def all(cls, count: int) -> Rows:
+        """Return every row of a batch of `count`."""
+        return cls(np.arange(count, dtype=np.uint32))
+
+    @classmethod
+    def of_mask(cls, mask: npt.ArrayLike) -> Rows:
+        """Return the rows at which a boolean mask is true."""
+        return cls(np.flatnonzero(np.asarray(mask, dtype=np.bool_)))
+
+    def __len__(self) -> int:
+        return int(self.positions.size)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and np.array_equal(self.positions, other.positions)
+
+    def __hash__(self) -> int:
+        return hash(self.positions.tobytes())
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{a}" if a + 1 == b else f"{a}-{b - 1}" for a, b in self.ranges()[:4].tolist())
+        return f"Rows({shown}{', …' if len(self.ranges()) > 4 else ''})"
+
+    def __or__(self, other: Rows) -> Rows:
+        return Rows(np.union1d(self.positions, other.positions))
+
+    def __sub__(self, other: Rows) -> Rows:
+        return Rows(self.positions[~self.within(other)])
+
+    def within(self, other: Rows) -> Mask:
+        """Return, for each of these rows in order, whether it is in `other`."""
+        return np.isin(self.positions, other.positions, assume_unique=True)
+
+    def slice(self, start: int, stop: int) -> Rows:
+        """Return the rows from the start-th to the stop-th, not their numbers."""
+        return Rows(self.positions[start:stop])
+
+    def ranges(self) -> npt.NDArray[np.uint32]:
+        """Return the maximal runs as an array of (start, stop) pairs, stop excluded."""
+        p = self.positions
+        if not p.size:
+            return np.empty((0, 2), dtype=np.uint32)
+        breaks = np.flatnonzero(np.diff(p) != 1)
+        starts = p[np.concatenate(([0], breaks + 1))]
+        stops = p[np.concatenate((breaks, [p.size - 1]))] + np.uint32(1)
+        return np.stack([starts, stops], axis=1)
+
+    def encode(self) -> bytes:
+        """Return the smallest of the four forms: one byte naming it, then little-endian numbers."""
+        p, ranges = self.positions, self.ranges()
+        if len(ranges) <= 1 and (not p.size or p[0] == 0):
+            return bytes([_ALL]) + _little(np.array([p.size]), 4)
+        width = 2 if p[-1] < 2**16 else 4
+        sizes = {_RANGES: 8 * len(ranges), _POSITIONS: 1 + width * p.size, _BITMAP: int(p[-1]) // 8 + 1}
+        form = min(sizes, key=lambda name: sizes[name])
+        if form == _RANGES:
+            return bytes([_RANGES]) + _little(ranges, 4)
+        if form == _POSITIONS:
+            return bytes([_POSITIONS, width]) + _little(p, width)
+        mask = np.zeros(int(p[-1]) + 1, dtype=np.bool_)
+        mask[p] = True
+        return bytes([_BITMAP]) + np.packbits(mask, bitorder="little").tobytes()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Rows:
+        """Return the set that `encode` wrote."""
+        form, body = data[0], data[1:]
+        if form == _ALL:
+            return cls.all(int(np.frombuffer(body, "<u4")[0]))
+        if form == _RANGES:
+            pairs = np.frombuffer(body, "<u4").reshape(-1, 2)
+            return cls(np.concatenate([np.arange(a, b, dtype=np.uint32) for a, b in pairs]))
+        if form == _POSITIONS:
+            return cls(np.frombuffer(body[1:], f"<u{body[0]}"))
+        if form == _BITMAP:
+            return cls(np.flatnonzero(np.unpackbits(np.frombuffer(body, np.uint8), bitorder="little")))
+        raise ValueError(f"unknown form {form!r} of a row set")
+
+
+def _little(numbers: npt.NDArray[Any], width: int) -> bytes:
+    return numbers.astype(f"<u{width}").tobytes()
