@@ -184,6 +184,24 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         frame = pl.concat([batch.frame for batch in batches])
         return cls(frame, [part for batch in batches for part in batch.parts], batches[0].route_id)
 
+    @classmethod
+    def gather(cls, pieces: Sequence[tuple[bytes, BatchRows]], route_id: str) -> PointBatch:
+        """Return the named rows of batches given as IPC bytes, in order, for delivery to a route."""
+        tables: dict[str, pa.Table] = {}
+        chosen = []
+        for data, part in pieces:
+            if part.batch_id not in tables:
+                tables[part.batch_id] = cls.from_ipc(data).table
+            whole = tables[part.batch_id]
+            runs = part.rows.ranges()
+            if len(runs) == 1:
+                chosen.append(whole.slice(int(runs[0][0]), len(part.rows)))
+            else:
+                chosen.append(whole.take(pa.array(part.rows.positions)))
+        if not chosen:
+            return cls(POINT_SCHEMA.empty_table(), (), route_id)
+        return cls(pa.concat_tables(chosen), [part for _, part in pieces], route_id)
+
     # -- to and from elsewhere ----------------------------------------------------------------
 
     def to_ipc(self) -> bytes:

@@ -1,0 +1,36 @@
+-- Store a batch once. ARGV: id, data, points, refused, digest, context, issued (seconds, or ''), remember (s),
+-- high, low (bytes), then (route, letter) pairs for the refused points.
+-- Returns {verdict, acceptance number or detail, 1 if router.route is to be nudged}.
+local id, data, points, refused = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local issued, remember, high, low = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local tombstone = P .. 'accepted:' .. id
+
+local seen = redis.call('GET', tombstone)
+if seen then return {'again', seen, 0} end
+if issued and now() - issued > remember then return {'expired', '', 0} end
+local full = redis.call('SRANDMEMBER', P .. 'full')
+if full then return {'busy', 'route ' .. full .. ' owes more than its max_owed', 0} end
+local held = number(TOTALS, 'bytes')
+local closed = redis.call('EXISTS', P .. 'closed') == 1
+if held + #data > (closed and low or high) then
+  redis.call('SET', P .. 'closed', 1)
+  return {'busy', string.format('%d of %d bytes are held', held, high), 0}
+end
+
+local last = tonumber(redis.call('GET', P .. 'number') or '0')
+local taken = string.format('%.0f', math.max(last + 1, now() * 1e6))
+if closed then redis.call('DEL', P .. 'closed') end
+redis.call('SET', P .. 'number', taken)
+redis.call('SET', tombstone, taken, 'EX', remember)
+count(TOTALS, 'accepted', points + refused)
+count(TOTALS, 'invalid', refused)
+bury(11)
+if points == 0 then return {'accepted', taken, 0} end
+redis.call('HSET', P .. 'batch:' .. id, 'data', data, 'points', points, 'number', taken, 'digest', ARGV[5],
+           'context', ARGV[6], 'bytes', #data, 'owed', 0)
+redis.call('ZADD', UNROUTED, taken, id)
+count(TOTALS, 'waiting', points)
+count(TOTALS, 'bytes', #data)
+count(TOTALS, 'batches', 1)
+local nudge = redis.call('SET', P .. 'nudged', 1, 'NX', 'PX', 1000) and 1 or 0
+return {'accepted', taken, nudge}

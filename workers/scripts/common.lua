@@ -1,0 +1,46 @@
+-- Helpers that every script begins with. Read and check first, write last: an error does not undo writes.
+local P = 'candlefleet:'
+local TOTALS, UNROUTED, ROUTING = P .. 'totals', P .. 'unrouted', P .. 'routing'
+local PARTS, OWING, KNOWN, DEAD = P .. 'parts', P .. 'owing', P .. 'known', P .. 'dead'
+
+local function now() -- seconds, to the microsecond
+  local t = redis.call('TIME')
+  return tonumber(t[1]) + tonumber(t[2]) / 1e6
+end
+
+local function count(key, field, n)
+  if n ~= 0 then redis.call('HINCRBY', key, field, string.format('%d', n)) end
+end
+
+local function number(key, field)
+  return tonumber(redis.call('HGET', key, field) or '0')
+end
+
+-- Dead letters come as (route, letter) pairs of arguments; letters are JSON text.
+local function bury(first)
+  for i = first, #ARGV, 2 do
+    redis.call('XADD', DEAD, '*', 'route', ARGV[i], 'letter', ARGV[i + 1])
+    count(TOTALS, 'bytes', #ARGV[i + 1])
+    count(TOTALS, 'letters', 1)
+  end
+end
+
+local function free(batch_id)
+  local key = P .. 'batch:' .. batch_id
+  count(TOTALS, 'bytes', -number(key, 'bytes'))
+  count(TOTALS, 'batches', -1)
+  redis.call('DEL', key)
+end
+
+-- A route above its max_owed closes the door for everyone until it is 20 % below.
+local function weigh(route)
+  local key = P .. 'route:' .. route
+  local limit = number(key, 'max_owed')
+  if limit == 0 then return end
+  local owed = number(key, 'pending') + number(key, 'parted')
+  if owed > limit then
+    redis.call('SADD', P .. 'full', route)
+  elseif owed <= 0.8 * limit then
+    redis.call('SREM', P .. 'full', route)
+  end
+end

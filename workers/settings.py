@@ -1,0 +1,95 @@
+"""Settings of a fleet, read from the environment (`CANDLEFLEET_…`)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from router.errors import ConfigError
+
+
+class Settings(BaseSettings):
+    """What a process of the fleet needs to know; every field is `CANDLEFLEET_<FIELD>` in the environment.
+
+    Attributes:
+        broker_url: The Redis that holds everything, `redis://…`; without it, the embedded one of `dir`.
+        routes: The Python file that defines the routes.
+        dir: Where the embedded Redis, Beat and Flower keep their files.
+        memory: Bytes of Redis the fleet may fill; new batches are refused above 60 % of it.
+        lease: Seconds after which a part whose worker went silent is given to another.
+        task_time_limit: Seconds after which a task is killed; its part goes to another worker.
+        visibility_timeout: Seconds after which the broker hands an unacknowledged message out again.
+        retry_cap: Most seconds between two attempts of one part.
+        remember: Seconds for which a batch id is told from a repeat.
+        linger: Seconds for which a producer gathers single points.
+        flower_port: Where `candlefleet up` serves Flower, on loopback.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CANDLEFLEET_", extra="ignore")
+
+    broker_url: SecretStr | None = None
+    routes: Path = Path("routes.py")
+    dir: Path = Path(".candlefleet")
+    memory: int = Field(default=1 << 30, ge=1 << 20)
+    lease: float = Field(default=15.0, gt=0, allow_inf_nan=False)
+    task_time_limit: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    visibility_timeout: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    retry_cap: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    remember: int = Field(default=3600, ge=60)
+    linger: float = Field(default=0.005, ge=0, le=10, allow_inf_nan=False)
+    flower_port: int = Field(default=5555, ge=0, le=65535)
+
+    @model_validator(mode="after")
+    def _visibility_covers_the_longest_hold(self) -> Settings:
+        held = 1.5 * (self.retry_cap + self.task_time_limit)
+        if self.visibility_timeout < held:
+            raise ValueError(
+                f"visibility_timeout {self.visibility_timeout:g} s is shorter than 1.5 x (retry_cap + task_time_limit) "
+                f"= {held:g} s: messages still being worked on would be handed out again"
+            )
+        return self
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the settings of this process, read once.
+
+    Raises:
+        ConfigError: A variable holds a value that cannot be used; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "CANDLEFLEET_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else "settings"
+        raise ConfigError("settings", name, first["msg"]) from None
+
+
+def broker_url() -> str | None:
+    """Return the broker's URL: the one configured, else that of the embedded Redis running in `dir`, else None."""
+    configured = settings().broker_url
+    if configured is not None:
+        return configured.get_secret_value()
+    from workers.embedded import running_url
+
+    return running_url(settings().dir)
+
+
+def require_broker_url() -> str:
+    """Return the broker's URL.
+
+    Raises:
+        ConfigError: There is none; the message says how to get one.
+    """
+    url = broker_url()
+    if url is None:
+        raise ConfigError(
+            "broker.missing",
+            "CANDLEFLEET_BROKER_URL",
+            f"no broker is configured and no embedded Redis runs in {settings().dir}: "
+            "start a fleet with `candlefleet up`, or set it to redis://…",
+        )
+    return url
