@@ -78,6 +78,28 @@ class Debt(NamedTuple):
     max_owed: int | None
 
 
+class Verdict(NamedTuple):
+    """What matching found in one batch; `letters` are rows whose condition failed.
+
+    Each point is counted once: `matched` by at least one route, `unmatched` by none, or `failed`, when the
+    conditions that did not decline it could not be evaluated.
+    """
+
+    batch_id: str
+    debts: Sequence[Debt]
+    matched: int
+    unmatched: int
+    failed: int
+    letters: Sequence[Letter] = ()
+
+    def arguments(self) -> list[Any]:
+        """Return the arguments of `match.lua`."""
+        flat: list[Any] = [self.batch_id, self.matched, self.unmatched, self.failed, len(self.debts)]
+        for debt in self.debts:
+            flat += [debt.route_id, len(debt.rows), debt.rows.encode(), debt.max_owed or 0]
+        return flat + _pairs(self.letters)
+
+
 class Nudge(NamedTuple):
     """A message to send: look at this part of this route; `rows` is for people who watch."""
 
@@ -182,24 +204,13 @@ class Store:
             if data is not None
         ]
 
-    def match(
-        self,
-        batch_id: str,
-        debts: Sequence[Debt],
-        *,
-        matched: int,
-        unmatched: int,
-        failed: int,
-        letters: Sequence[Letter] = (),
-    ) -> bool:
-        """Turn a waiting batch into debts; `letters` are rows whose condition failed. False if it was done before."""
-        flat = [
-            value
-            for debt in debts
-            for value in (debt.route_id, len(debt.rows), debt.rows.encode(), debt.max_owed or 0)
-        ]
-        counts = (matched, unmatched, failed, len(debts))
-        return bool(self._run("match", batch_id, *counts, *flat, *_pairs(letters)) == b"matched")
+    def match(self, verdicts: Sequence[Verdict]) -> list[bool]:
+        """Turn waiting batches into debts, each by itself; False for one that was matched before."""
+        script = self._scripts["match"]
+        with self._translated(), self.redis.pipeline(transaction=False) as pipe:
+            for verdict in verdicts:
+                script(args=verdict.arguments(), client=pipe)
+            return [answer == b"matched" for answer in pipe.execute()]
 
     # -- cut, claim, settle -------------------------------------------------------------------
 
@@ -292,7 +303,6 @@ class Store:
     def snapshot(self) -> dict[str, Any]:
         """Return counters and debts of one instant; `workers.report` gives them their meaning."""
         report: dict[str, Any] = json.loads(self._run("snapshot"))
-        report["routes"] = report["routes"] or {}  # an empty Lua table is an empty JSON list
         return report
 
     def letters(self, count: int = 100) -> Iterator[dict[str, Any]]:

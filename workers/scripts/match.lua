@@ -28,8 +28,10 @@ for i = 6, 5 + 4 * routes, 4 do
   owed = owed + rows
 end
 for i = 6 + 4 * routes, #ARGV, 2 do
-  redis.call('SADD', OWING, ARGV[i])
-  count(P .. 'route:' .. ARGV[i], 'failed', 1)
+  if ARGV[i] ~= '' then
+    redis.call('SADD', OWING, ARGV[i])
+    count(P .. 'route:' .. ARGV[i], 'failed', 1)
+  end
 end
 bury(6 + 4 * routes)
 if owed == 0 then free(id) else redis.call('HSET', key, 'owed', owed) end

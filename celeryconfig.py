@@ -1,0 +1,63 @@
+"""Celery's configuration for Candlefleet; every value a site may change comes from the environment.
+
+Why each is set as it is: docs/celery.md.
+"""
+
+from workers.settings import broker_url as _broker_url
+from workers.settings import settings as _settings
+
+_s = _settings()
+
+# Where messages go. They carry ids, never points, and JSON is the only language spoken.
+broker_url = _broker_url()
+result_backend = f"workers.backend.QuietRedisBackend+{broker_url}" if broker_url else None
+accept_content = ["json"]
+task_serializer = result_serializer = "json"
+broker_connection_retry_on_startup = True
+broker_channel_error_retry = True
+broker_transport_options = {
+    "visibility_timeout": _s.visibility_timeout,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "queue_order_strategy": "priority",
+}
+redis_socket_timeout = 10.0
+redis_socket_connect_timeout = 5.0
+redis_socket_keepalive = True
+
+# Queues: `router` and `maint` here, one for each destination of the routes file in workers.tasks.
+imports = ["workers.tasks"]
+task_create_missing_queues = False
+task_queues = {"router": {}, "maint": {}}
+task_default_queue = "router"
+task_routes = {"router.*": {"queue": "router"}, "maint.*": {"queue": "maint"}}
+
+# A message lost or doubled must cost nothing but time.
+task_acks_late = True
+task_reject_on_worker_lost = task_retry_on_worker_lost = True
+task_ignore_result = True
+task_default_retry_delay = 1
+task_time_limit = _s.task_time_limit
+task_send_sent_event = False
+result_expires = 600
+
+worker_pool_start_method = "spawn"
+worker_prefetch_multiplier = 1
+worker_cancel_long_running_tasks_on_connection_loss = False
+worker_soft_shutdown_timeout = _s.task_time_limit
+worker_enable_soft_shutdown_on_idle = True
+worker_hijack_root_logger = False
+worker_send_task_events = True
+worker_eta_task_limit = 1000
+
+# Beat: ticks that come too late are not worth doing.
+timezone = "UTC"
+enable_utc = True
+beat_max_loop_interval = 1.0
+beat_schedule_filename = str(_s.dir / "beat-schedule")
+beat_schedule = {
+    "sweep": {"task": "maint.sweep", "schedule": 1.0, "options": {"expires": 2.0, "ignore_result": True}}
+}

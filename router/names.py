@@ -1,0 +1,22 @@
+"""What a name may look like, and which known one a misspelt one was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+NAME_RULE: Final = "1 to 100 letters, digits and . _ -"
+
+
+def is_name(text: object) -> bool:
+    """Return whether a text may be the id of a route or the name of a destination."""
+    return isinstance(text, str) and _NAME.fullmatch(text) is not None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known name most like this one, or nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -1,0 +1,66 @@
+"""Rules: what a deployment asks of its points beyond what holds everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from router.errors import ConfigError
+
+#: How many of a unit make a second.
+TIMESTAMP_UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+def utc_now() -> datetime:
+    """Return the present moment, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is asked of points on arrival.
+
+    Attributes:
+        exact_sources: Sources whose numbers are refused rather than rounded to float64.
+        zone: The IANA zone of timestamps that name none; None: they are refused.
+        timestamp_unit: What an integer timestamp counts since 1970 (s, ms, us, ns); None: it is refused.
+        max_skew: How far ahead of the clock a bar may start.
+        clock: Tells the present moment, as an aware datetime.
+
+    Raises:
+        ConfigError: `zone`, `enum` or `range`, if one of these cannot be used.
+    """
+
+    exact_sources: frozenset[str] = frozenset()
+    zone: str | None = None
+    timestamp_unit: str | None = None
+    max_skew: timedelta = timedelta(days=1)
+    clock: Callable[[], datetime] = utc_now
+
+    def __post_init__(self) -> None:
+        if self.zone is not None:
+            _check_zone(self.zone)
+        if self.timestamp_unit is not None and self.timestamp_unit not in TIMESTAMP_UNITS:
+            known = ", ".join(TIMESTAMP_UNITS)
+            raise ConfigError("enum", "timestamp_unit", f"{self.timestamp_unit!r} is not one of {known}")
+        if self.max_skew < timedelta(0):
+            raise ConfigError("range", "max_skew", "is negative: give how far ahead a bar may start")
+
+    def latest(self) -> datetime:
+        """Return the last moment at which a bar may start."""
+        return self.clock() + self.max_skew
+
+
+#: What is asked unless somebody asks for something else.
+DEFAULT: Final = Rules()
+
+
+def _check_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        message = f"{name!r} is not a known time zone: name one such as Europe/Berlin"
+        raise ConfigError("zone", "zone", message) from error

@@ -1,0 +1,130 @@
+"""The tasks: router.route, deliver.<route>, maint.sweep; each says "look", and does what waits."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final
+
+from celery import Task, current_app, shared_task
+from celery.signals import celeryd_init, worker_process_init, worker_process_shutdown
+from kombu import Queue
+
+from router.errors import ConfigError
+from router.route import DEFAULT_ROUTE_ID, Route, RoutePriority
+from router.table import RouteTable, load_routes
+from workers.journey import Again, Journey
+from workers.settings import require_broker_url, settings
+from workers.store import Nudge, Store
+
+logger = logging.getLogger(__name__)
+
+#: Celery's message priority on a Redis broker, where 0 is served first.
+PRIORITIES: Final = {RoutePriority.HIGH: 0, RoutePriority.NORMAL: 3, RoutePriority.LOW: 6}
+#: Retries of one message; after them the sweep nudges the part.
+MOST_NUDGES: Final = 20
+
+
+@cache
+def table() -> RouteTable:
+    """Return the routes of `CANDLEFLEET_ROUTES`.
+
+    Raises:
+        SystemExit: They cannot be used; a worker without routes would only lose time.
+    """
+    try:
+        return load_routes(settings().routes)
+    except ConfigError as error:
+        raise SystemExit(f"candlefleet: {error}") from None
+
+
+@cache
+def store() -> Store:
+    """Return this process' connection to the fleet's state."""
+    s = settings()
+    return Store.connect(require_broker_url(), memory=s.memory, remember=s.remember)
+
+
+@cache
+def journey() -> Journey:
+    """Return what the tasks of this process work with."""
+    s = settings()
+    return Journey(store(), table(), send, lease=s.lease, retry_cap=s.retry_cap)
+
+
+def send(nudge: Nudge | None) -> None:
+    """Send a message that says "look": at a part, or, without one, at what waits for routing."""
+    if nudge is None:
+        current_app.send_task("router.route", ignore_result=True)
+        return
+    current_app.send_task(
+        f"deliver.{nudge.route_id}",
+        (nudge.part_id,),
+        {"rows": nudge.rows},
+        queue=_queue(nudge.route_id),
+        priority=PRIORITIES[table().route(nudge.route_id).priority],
+        ignore_result=True,
+    )
+
+
+def served_by(queues: Iterable[str]) -> list[str]:
+    """Return what a worker of these queues serves: `@` and the queue for each, and the ids of its routes."""
+    names = list(queues)
+    routes = [route.route_id for route in table().by_priority() if _queue(route.route_id).name in names]
+    return [f"@{name}" for name in names] + routes
+
+
+@cache
+def _queue(route_id: str) -> Queue:
+    return Queue(f"destinations.{table().destination_name(route_id)}")
+
+
+@shared_task(name="router.route")
+def route() -> int:
+    """Match every batch that waits; return the number of points routed."""
+    return journey().route()
+
+
+@shared_task(name="maint.sweep")
+def sweep() -> int:
+    """Nudge whatever seems to have lost its nudge; return how many."""
+    return journey().sweep()
+
+
+def _deliver(self: Task, part_id: str, rows: int = 0) -> int:
+    """Deliver one part; return the number of points written. `rows` is for people who watch."""
+    try:
+        return journey().deliver(part_id)
+    except Again as again:
+        if self.request.retries >= MOST_NUDGES:
+            return 0
+        raise self.retry(countdown=again.delay, exc=again) from again
+
+
+def _register(known: Route) -> None:
+    shared_task(name=f"deliver.{known.route_id}", bind=True, max_retries=MOST_NUDGES)(_deliver)
+
+
+for _route in table().by_priority():
+    _register(_route)
+
+
+@celeryd_init.connect
+def _add_queues(**_: Any) -> None:
+    for known in table().by_priority():
+        current_app.amqp.queues.add(_queue(known.route_id))
+
+
+@worker_process_init.connect
+def _keep_signals_to_the_parent(**_: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+
+
+@worker_process_shutdown.connect
+def _close_destinations(**_: Any) -> None:
+    journey().close()
+
+
+__all__ = ["DEFAULT_ROUTE_ID", "journey", "route", "send", "served_by", "store", "sweep", "table"]
