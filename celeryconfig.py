@@ -3,6 +3,9 @@
 Why each is set as it is: docs/celery.md.
 """
 
+from kombu import Exchange as _Exchange
+from kombu import Queue as _Queue
+
 from workers.settings import broker_url as _broker_url
 from workers.settings import settings as _settings
 
@@ -31,7 +34,7 @@ redis_socket_keepalive = True
 # Queues: `router` and `maint` here, one for each destination of the routes file in workers.tasks.
 imports = ["workers.tasks"]
 task_create_missing_queues = False
-task_queues = {"router": {}, "maint": {}}
+task_queues = [_Queue(_name, _Exchange(_name), routing_key=_name) for _name in ("router", "maint")]
 task_default_queue = "router"
 task_routes = {"router.*": {"queue": "router"}, "maint.*": {"queue": "maint"}}
 

@@ -1,0 +1,79 @@
+"""Where points go: the registry of destinations, and the classes by name.
+
+Nothing is imported before it is used, so that a worker that writes CSV needs no Kafka client.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from destinations.base import DataDestination
+from router.errors import ConfigError
+from router.names import nearest
+
+if TYPE_CHECKING:
+    from destinations.csv_file import CSVDestination
+    from destinations.file import FileDestination
+    from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
+    from destinations.memory import MemoryDestination
+
+__all__ = [
+    "REGISTRY",
+    "CSVDestination",
+    "DataDestination",
+    "FileDestination",
+    "JSONLinesDestination",
+    "MemoryDestination",
+    "StandardOutputDestination",
+    "load",
+]
+
+#: Every kind of destination, and where its class is.
+REGISTRY: Final[dict[str, str]] = {
+    "csv_file": "destinations.csv_file:CSVDestination",
+    "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
+    "memory": "destinations.memory:MemoryDestination",
+    "stdout": "destinations.jsonl_file:StandardOutputDestination",
+}
+
+_PUBLIC: Final = {
+    path.partition(":")[2]: path for path in (*REGISTRY.values(), "destinations.file:FileDestination")
+}
+
+
+def load(kind: str) -> type[DataDestination]:
+    """Return the class of a kind in `REGISTRY`, or of a user's own named ``"module:Class"``.
+
+    Raises:
+        ConfigError: `destination.unknown` for a kind or class that is not there, `destination.import`
+            for a module that cannot be imported, `destination.type` for something else than a
+            destination.
+    """
+    path = REGISTRY.get(kind, kind)
+    if ":" not in path:
+        known = ", ".join(REGISTRY)
+        message = f"{kind!r} is none of {known}{nearest(kind, REGISTRY)}, nor a 'module:Class'"
+        raise ConfigError("destination.unknown", "destination", message)
+    found = _imported(path)
+    if not (isinstance(found, type) and issubclass(found, DataDestination)):
+        raise ConfigError("destination.type", "destination", f"{path} is not a subclass of DataDestination")
+    return found
+
+
+def _imported(path: str) -> object:
+    module_name, _, class_name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ConfigError("destination.import", "destination", f"{path}: {error}") from error
+    if not hasattr(module, class_name):
+        message = f"{module_name} has no {class_name!r}{nearest(class_name, vars(module))}"
+        raise ConfigError("destination.unknown", "destination", message)
+    return getattr(module, class_name)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _imported(_PUBLIC[name])

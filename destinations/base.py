@@ -10,17 +10,18 @@ from router.points import NormalizedDataPoint
 
 
 class DataDestination(ABC):
-    """Somewhere points go. One open instance per worker process; when `write_batch` returns, the points are there.
+    """Somewhere points go: one open instance per worker process.
 
-    Writing the same rows twice leaves what writing them once leaves: `batch.parts` names every row, the
-    same on every retry. Nothing is buffered here; batching belongs to the fleet.
+    When `write_batch` returns, the points are there. Writing the same rows twice leaves what writing them
+    once leaves: `batch.parts` names every row, the same on every retry. Nothing is buffered here; batching
+    belongs to the fleet.
     """
 
     #: True where points of one series must arrive in order of acceptance: one part in flight at a time.
     ordered: ClassVar[bool] = True
 
     def __init__(self, *, name: str | None = None) -> None:
-        """Remember the name; the queue is `destinations.<name>`, after the first route that uses it if None."""
+        """Remember the name; the queue is `destinations.<name>`. None: named after its first route."""
         self.name = name
 
     def open(self) -> None:  # noqa: B027  # a destination without a connection has nothing to open
@@ -42,6 +43,10 @@ class DataDestination(ABC):
 
     def close(self) -> None:  # noqa: B027  # a destination without a connection has nothing to close
         """Release what `open` took, at worker shutdown. Safe to call twice."""
+
+    def rows_written(self, route_id: str) -> int | None:
+        """Return how many rows of a route are there, by the destination's own record; None: it keeps none."""
+        return None
 
     def __str__(self) -> str:
         return type(self).__name__

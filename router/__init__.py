@@ -1,0 +1,73 @@
+"""Decides which points go where: points and batches, conditions, routes, the router."""
+
+from router.admission import Admission, Refused, admit
+from router.batch import BatchRows, PointBatch
+from router.delivery import Delivery, DirectDelivery
+from router.errors import (
+    CandlefleetError,
+    ConditionError,
+    ConfigError,
+    DecodeError,
+    DestinationError,
+    ExpiredError,
+    FleetBusyError,
+    FleetError,
+    FleetUnreachableError,
+    PointError,
+    Reason,
+    TerminalError,
+    TransformError,
+    TransientError,
+    UnavailableError,
+)
+from router.matching import Failure, Matches, match
+from router.points import NormalizedDataPoint
+from router.route import Destination, Route, RoutePriority
+from router.router import DataRouter
+from router.rows import Rows
+from router.rules import Rules
+from router.schema import AssetClass
+from router.stats import RouterStats
+from router.table import RouteTable, load_routes
+from router.transforms import Transformed, apply_transform
+
+__all__ = [
+    "Admission",
+    "AssetClass",
+    "BatchRows",
+    "CandlefleetError",
+    "ConditionError",
+    "ConfigError",
+    "DataRouter",
+    "DecodeError",
+    "Delivery",
+    "Destination",
+    "DestinationError",
+    "DirectDelivery",
+    "ExpiredError",
+    "Failure",
+    "FleetBusyError",
+    "FleetError",
+    "FleetUnreachableError",
+    "Matches",
+    "NormalizedDataPoint",
+    "PointBatch",
+    "PointError",
+    "Reason",
+    "Refused",
+    "Route",
+    "RoutePriority",
+    "RouteTable",
+    "RouterStats",
+    "Rows",
+    "Rules",
+    "TerminalError",
+    "TransformError",
+    "Transformed",
+    "TransientError",
+    "UnavailableError",
+    "admit",
+    "apply_transform",
+    "load_routes",
+    "match",
+]

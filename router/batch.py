@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, overload
 
 import numpy as np
@@ -17,8 +19,10 @@ from ulid import ULID
 from router.errors import DecodeError
 from router.points import NormalizedDataPoint
 from router.rows import Mask, Rows
-from router.schema import COLUMNS, FRAME_SCHEMA, POINT_SCHEMA, TEXTS
+from router.schema import COLUMNS, FRAME_SCHEMA, POINT_SCHEMA, TEXTS, AssetClass
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ASSET_CLASSES = {member.value: member for member in AssetClass}
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
@@ -116,7 +120,10 @@ class PointBatch(Sequence[NormalizedDataPoint]):
             if step < 0:
                 raise ValueError("a batch keeps its order: slice it with a positive step")
             return self.filter(keep)
-        return next(iter(self.slice(index, index + 1) if index >= 0 else self.slice(len(self) + index, len(self) + index + 1)))
+        row = index if index >= 0 else len(self) + index
+        if not 0 <= row < len(self):
+            raise IndexError(f"no point {index} in a batch of {len(self)}")
+        return next(iter(self.slice(row, row + 1)))
 
     def __iter__(self) -> Iterator[NormalizedDataPoint]:
         return map(NormalizedDataPoint.trusted, self.to_dicts())
@@ -228,7 +235,8 @@ class PointBatch(Sequence[NormalizedDataPoint]):
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dict per point, in order, with the values a `NormalizedDataPoint` holds."""
-        return self.frame.to_dicts()
+        columns = [_values(self.frame[name]) for name in COLUMNS]
+        return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def to_json(self) -> str:
         """Return a JSON list with one object per point, in order; timestamps are ISO 8601 UTC."""
@@ -257,20 +265,29 @@ def as_table(frame: pl.DataFrame) -> pa.Table:
 def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:
     """Return a table of `POINT_SCHEMA` from dicts of checked values."""
     columns = []
-    for field in POINT_SCHEMA:
-        values = [row[field.name] for row in rows]
-        if field.name in TEXTS:
+    for name, kind in zip(COLUMNS, POINT_SCHEMA.types, strict=True):
+        values = list(map(itemgetter(name), rows))
+        if name in TEXTS:
             columns.append(pa.array(values, pa.string()).dictionary_encode())
-        elif field.name == "technical_indicators":
-            columns.append(pa.array([None if v is None else list(v.items()) for v in values], field.type))
+        elif name == "technical_indicators":
+            columns.append(pa.array([None if v is None else list(v.items()) for v in values], kind))
         else:
-            columns.append(pa.array(values, field.type))
+            columns.append(pa.array(values, kind))
     return pa.Table.from_arrays(columns, schema=POINT_SCHEMA)
 
 
 def empty_frame() -> pl.DataFrame:
     """Return a frame of `FRAME_SCHEMA` without rows."""
     return FRAME_SCHEMA.to_frame()
+
+
+def _values(column: pl.Series) -> list[Any]:
+    if column.name == "timestamp":
+        since_1970 = column.to_physical().to_numpy().view("m8[us]").tolist()
+        return list(map(_EPOCH.__add__, since_1970))
+    if column.name == "asset_class":
+        return list(map(_ASSET_CLASSES.__getitem__, column.to_list()))
+    return [None] * len(column) if column.null_count() == len(column) else column.to_list()
 
 
 def _named(parts: Sequence[BatchRows], keep: Mask) -> list[BatchRows]:

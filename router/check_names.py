@@ -27,11 +27,12 @@ _FAULTS: Final = {
     "symbol.control": "contains a control character: leave it out",
     "symbol.surrogate": "contains half a surrogate pair, which is not text: send whole characters",
     "symbol.format_char": "contains an invisible format character: leave it out",
-    "symbol.charset": "contains a backslash, a path component '..' or blanks at an end, or is '.': use another name",
+    "symbol.charset": "contains a backslash, a path's '..' or blanks at an end, or is '.': use another name",
     "symbol.length": f"is longer than {MAX_NAME_LENGTH} characters",
 }
 _ASSET_CLASSES: Final = {member.value: member for member in AssetClass}
-_FLAGS: Final = {text: text.lower() == "true" for text in ("true", "false", "True", "False", "TRUE", "FALSE")}
+#: How yes and no are written as text.
+FLAGS: Final = {text: text.lower() == "true" for text in ("true", "false", "True", "False", "TRUE", "FALSE")}
 
 
 def check_name(value: Any, field: str, rules: Rules = DEFAULT) -> str:
@@ -40,7 +41,7 @@ def check_name(value: Any, field: str, rules: Rules = DEFAULT) -> str:
     Raises:
         PointError: `required`, `type`, or every one of the `symbol.*` codes that applies.
     """
-    text = check_text(value, field)
+    text = value if type(value) is str and value else _text(value, field)
     name, faults = _known(text) if len(text) <= MAX_NAME_LENGTH else _read(text)
     if faults:
         raise PointError([Reason(code, field, f"{shown(text)} {_FAULTS[code]}") for code in faults])
@@ -53,10 +54,10 @@ def check_asset_class(value: Any, field: str, rules: Rules = DEFAULT) -> AssetCl
     Raises:
         PointError: `required`, `type` or `enum`.
     """
-    text = check_text(value, field)
-    if text not in _ASSET_CLASSES:
-        raise refused("enum", field, f"{shown(text)} is not one of {', '.join(_ASSET_CLASSES)}")
-    return _ASSET_CLASSES[text]
+    text = value if type(value) is str else _text(value, field)
+    if text in _ASSET_CLASSES:
+        return _ASSET_CLASSES[text]
+    raise refused("enum", field, f"{shown(_text(text, field))} is not one of {', '.join(_ASSET_CLASSES)}")
 
 
 def check_timeframe(value: Any, field: str, rules: Rules = DEFAULT) -> str:
@@ -65,10 +66,10 @@ def check_timeframe(value: Any, field: str, rules: Rules = DEFAULT) -> str:
     Raises:
         PointError: `required`, `type` or `timeframe`.
     """
-    text = check_text(value, field)
-    if text not in TIMEFRAMES:
-        raise refused("timeframe", field, f"{shown(text)} is not one of {', '.join(TIMEFRAMES)}")
-    return text
+    text = value if type(value) is str else _text(value, field)
+    if text in TIMEFRAMES:
+        return text
+    raise refused("timeframe", field, f"{shown(_text(text, field))} is not one of {', '.join(TIMEFRAMES)}")
 
 
 def check_flag(value: Any, field: str, rules: Rules = DEFAULT) -> bool:
@@ -79,8 +80,8 @@ def check_flag(value: Any, field: str, rules: Rules = DEFAULT) -> bool:
     """
     if value is None:
         return False
-    if isinstance(value, str) and value in _FLAGS:
-        return _FLAGS[value]
+    if isinstance(value, str) and value in FLAGS:
+        return FLAGS[value]
     if not isinstance(value, bool) and type(value).__name__ != "bool":
         raise refused("type", field, f"{shown(value)} is neither true nor false")
     return bool(value)
@@ -111,21 +112,6 @@ def check_indicators(value: Any, field: str, rules: Rules = DEFAULT) -> dict[str
     return found
 
 
-def check_text(value: Any, field: str) -> str:
-    """Return text that is there and is text.
-
-    Raises:
-        PointError: `required` if it is absent or empty, `type` if it is something else.
-    """
-    if type(value) is str and value:
-        return value
-    if value is None or value == "":
-        raise refused("required", field, "is missing: every point has one")
-    if not isinstance(value, str) or isinstance(value, NumberText):
-        raise refused("type", field, f"{shown(value)} is not text")
-    return str.__str__(value)
-
-
 def _add_indicator(found: dict[str, float], key: Any, number: Any, field: str) -> None:
     path = f"{field}.{key if isinstance(key, str) and key.isidentifier() else shown(key)}"
     name = check_name(key, path)
@@ -148,3 +134,13 @@ def _read(text: str) -> tuple[str, tuple[str, ...]]:
     if len(name) > MAX_NAME_LENGTH:
         faults.add("symbol.length")
     return name, tuple(code for code in _FAULTS if code in faults)
+
+
+def _text(value: Any, field: str) -> str:
+    if value is None:
+        raise refused("required", field, "is missing: every point has one")
+    if not isinstance(value, str) or isinstance(value, NumberText):
+        raise refused("type", field, f"{shown(value)} is not text")
+    if not value:
+        raise refused("required", field, "is empty: every point has one")
+    return str.__str__(value)

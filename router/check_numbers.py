@@ -34,7 +34,10 @@ def shown(value: object) -> str:
     """Return a value as one short printable line, for messages."""
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         return f"a number of some {int(value.bit_length() * 0.30103)} digits"
-    text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    try:
+        text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    except Exception:  # a stranger's object may do anything
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -51,7 +54,7 @@ def check_number(value: Any, field: str, rules: Rules = DEFAULT) -> float:
     """
     number = value if type(value) is float else _converted(value, field)
     if not isfinite(number):
-        raise refused("number.not_finite", field, f"{shown(value)} is not a finite number: leave out what is unknown")
+        raise refused("number.not_finite", field, f"{shown(value)} is not finite: leave out what is unknown")
     return number
 
 
@@ -84,8 +87,8 @@ def check_score(value: Any, field: str, rules: Rules = DEFAULT) -> float:
 
 
 def significant_digits(value: object) -> int:
-    """Return how many digits an accepted number was written with, zeros at both ends left out; 0 for a float."""
-    if isinstance(value, float) or not isinstance(value, str | int | Decimal):
+    """Return how many digits a number was written with, zeros at both ends left out; 0 for a float."""
+    if isinstance(value, float) or not isinstance(value, str | Integral | Decimal):
         return 0
     mantissa = str(value).lower().partition("e")[0]
     return len(mantissa.lstrip("+-").replace(".", "").strip("0"))
@@ -112,7 +115,7 @@ def _of_text(text: str, field: str) -> float:
         return float(text)
     if _NOT_FINITE.fullmatch(text):
         return inf
-    raise refused("number.format", field, f"{shown(text)} is not a number: write digits and a point, such as 42050.5")
+    raise refused("number.format", field, f"{shown(text)} is not a number: write it like 42050.5")
 
 
 def _of_decimal(number: Decimal, field: str) -> float:

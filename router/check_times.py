@@ -16,11 +16,11 @@ from router.rules import DEFAULT, TIMESTAMP_UNITS, Rules
 EARLIEST: Final = datetime(1677, 9, 21, 0, 12, 43, 145225, tzinfo=UTC)
 LATEST: Final = datetime(2262, 4, 11, 23, 47, 16, 854775, tzinfo=UTC)
 
-#: Date and time of day up to the second, as `datetime.fromisoformat` reads them.
-HEAD_PATTERN: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
+#: A day and the time up to the minute; with two digits of seconds `HEAD_LENGTH` characters.
+MINUTE_PATTERN: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:"
 HEAD_LENGTH: Final = 19
 
-_HEAD: Final = re.compile(HEAD_PATTERN)
+_HEAD: Final = re.compile(MINUTE_PATTERN + "[0-9]{2}")
 _TAIL: Final = re.compile(r"(?:\.([0-9]{1,30}))?(?:(Z)|([+-])([0-9]{2}):([0-9]{2}))?")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,25}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,14 +39,12 @@ def check_timestamp(value: Any, field: str, rules: Rules = DEFAULT) -> datetime:
     Raises:
         PointError: `required`, `type`, or one of the `timestamp.*` codes.
     """
-    if type(value) is datetime and value.tzinfo is UTC:
-        moment = value
-    else:
-        moment = _converted(value, field, rules)
+    typed = type(value) is datetime and value.tzinfo is UTC
+    moment: datetime = value if typed else _converted(value, field, rules)
     if not EARLIEST <= moment <= LATEST:
         raise _out_of_range(value, field)
-    if moment > rules.latest():
-        message = f"{shown(value)} is more than {rules.max_skew} ahead of the clock: a bar starts before it is sent"
+    if rules.is_ahead(moment):
+        message = f"{shown(value)} is more than {rules.max_skew} ahead of the clock: bars are sent once begun"
         raise refused("timestamp.future", field, message)
     return moment
 
@@ -60,7 +58,9 @@ def read_tail(tail: str, field: str = "timestamp") -> tuple[timedelta, timedelta
     """
     match = _TAIL.fullmatch(tail)
     if match is None:
-        raise refused("timestamp.format", field, f"{shown(tail)} is not a fraction of a second and a zone: {_FORM}")
+        raise refused(
+            "timestamp.format", field, f"{shown(tail)} is no fraction of a second and zone: {_FORM}"
+        )
     digits, zulu, sign, hours, minutes = match.groups(default="")
     if digits[6:].strip("0"):
         raise _too_precise(tail, field)
@@ -74,7 +74,7 @@ def read_tail(tail: str, field: str = "timestamp") -> tuple[timedelta, timedelta
 
 
 def _converted(value: Any, field: str, rules: Rules) -> datetime:
-    if value is None or value != value:
+    if value is None or (isinstance(value, datetime) and value != value):  # pandas' NaT is a datetime
         raise refused("required", field, "is missing: every point has one")
     if isinstance(value, datetime):
         return _of_datetime(value, field, rules)
@@ -121,7 +121,8 @@ def _of_number(value: float | NumberText, field: str, rules: Rules) -> datetime:
         message = f"{shown(value)} may be seconds or milliseconds, which nothing says: {_FORM}"
         raise refused("timestamp.ambiguous_unit", field, message)
     if isinstance(value, float) or not _INTEGER.fullmatch(str(value)):
-        raise refused("timestamp.format", field, f"{shown(value)} is not a whole number of {rules.timestamp_unit}")
+        message = f"{shown(value)} is not a whole number of {rules.timestamp_unit}"
+        raise refused("timestamp.format", field, message)
     nanoseconds = int(value) * (1_000_000_000 // TIMESTAMP_UNITS[rules.timestamp_unit])
     if nanoseconds % 1000:
         raise _too_precise(str(value), field)

@@ -27,8 +27,9 @@ Where two choices were possible, these hold at every door:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from router.check_names import check_asset_class, check_flag, check_indicators, check_name, check_timeframe
@@ -38,7 +39,7 @@ from router.errors import PointError, Reason
 from router.rules import DEFAULT, Rules
 from router.schema import COLUMNS, NEGATIVE_PRICES, PRICES, TIMEFRAMES
 
-__all__ = ["DEFAULT", "MAX_FIELDS", "Checked", "Rules", "check_point", "is_misaligned"]
+__all__ = ["DEFAULT", "INTRADAY", "MAX_FIELDS", "Checked", "Rules", "check_point", "is_misaligned"]
 
 #: Fields a point may have, known and unknown together.
 MAX_FIELDS: Final = 64
@@ -73,8 +74,14 @@ _FIELD_CHECKS: Final[dict[str, Callable[[Any, str, Rules], Any]]] = {
 _CHECKS: Final = tuple(_FIELD_CHECKS.items())
 _NUMBERS: Final = (*PRICES, "volume", "data_quality_score")
 _ORDER: Final = {name: position for position, name in enumerate(COLUMNS)}
+_NOTES: Final = {
+    (True, False): ("rounded",),
+    (False, True): ("misaligned",),
+    (True, True): ("rounded", "misaligned"),
+}
 _DAY: Final = 86_400_000_000
-_INTRADAY: Final = {name: length for name, length in TIMEFRAMES.items() if length is not None and length < _DAY}
+#: Timeframes below one day, and their length in microseconds.
+INTRADAY: Final = {name: length for name, length in TIMEFRAMES.items() if length and length < _DAY}
 
 
 def check_point(raw: Mapping[str, Any], rules: Rules = DEFAULT) -> Checked:
@@ -91,18 +98,18 @@ def check_point(raw: Mapping[str, Any], rules: Rules = DEFAULT) -> Checked:
             values[field] = check(raw.get(field), field, rules)
         except PointError as error:
             reasons += error.reasons
-    rounded = _rounded_fields(raw)
+    rounded = _rounded_fields(raw, values)
     if reasons or rounded or len(raw) > MAX_FIELDS or not _is_coherent(values):
         reasons += _other_reasons(raw, values, rounded, rules)
     if reasons:
         return Checked(None, tuple(sorted(reasons, key=_position)))
-    notes = ("rounded",) if rounded else ()
-    return Checked(values, (), (*notes, "misaligned") if is_misaligned(values) else notes)
+    misaligned = is_misaligned(values)
+    return Checked(values, (), _NOTES[bool(rounded), misaligned]) if rounded or misaligned else Checked(values)
 
 
 def is_misaligned(values: Mapping[str, Any]) -> bool:
     """Return whether an intraday bar starts at something other than a multiple of its timeframe."""
-    length = _INTRADAY.get(values["timeframe"])
+    length = INTRADAY.get(values["timeframe"])
     if length is None:
         return False
     start: datetime = values["timestamp"]
@@ -116,9 +123,44 @@ def _is_coherent(values: dict[str, Any]) -> bool:
     return inside and (low > 0 or values["asset_class"] in NEGATIVE_PRICES)
 
 
-def _rounded_fields(raw: Mapping[str, Any]) -> list[str]:
-    fields = [name for name in _NUMBERS if type(raw.get(name)) is not float and _is_long(raw.get(name))]
-    indicators = raw.get("technical_indicators")
-    if isinstance(indicators, Mapping) and any(map(_is_long, indicators.values())):
+def _rounded_fields(raw: Mapping[str, Any], values: dict[str, Any]) -> list[str]:
+    fields: list[str] = [n for n in _NUMBERS if type(raw.get(n)) is not float and n in values and _is_long(raw.get(n))]
+    if values.get("technical_indicators") and any(map(_is_long, raw["technical_indicators"].values())):
         fields.append("technical_indicators")
     return fields
+
+
+def _is_long(number: object) -> bool:
+    return number is not None and significant_digits(number) > FLOAT_DIGITS
+
+
+def _other_reasons(
+    raw: Mapping[str, Any], values: dict[str, Any], rounded: list[str], rules: Rules
+) -> Iterator[Reason]:
+    if len(raw) > MAX_FIELDS:
+        yield Reason("envelope.fields", "", f"has {len(raw)} fields: send at most {MAX_FIELDS}")
+    if values.get("source") in rules.exact_sources:
+        for name in rounded:
+            message = f"has more than {FLOAT_DIGITS} significant digits, and its source is declared exact"
+            yield Reason("number.precision", name, message)
+    if "asset_class" in values and values["asset_class"] not in NEGATIVE_PRICES:
+        for name in PRICES:
+            if values.get(name, 1.0) <= 0:
+                message = f"{values[name]} is not above zero, as prices of {values['asset_class']} are"
+                yield Reason("number.not_positive", name, message)
+    yield from _range_reasons(values)
+
+
+def _range_reasons(values: dict[str, Any]) -> Iterator[Reason]:
+    low, high = values.get("low", -inf), values.get("high", inf)
+    if high < low:
+        yield Reason("ohlc.high_below_low", "high", f"{high} is below the low {low}")
+        return
+    for name in ("open", "close"):
+        if name in values and not low <= values[name] <= high:
+            message = f"{values[name]} is outside {low} to {high}, the low and the high of its bar"
+            yield Reason("ohlc.out_of_range", name, message)
+
+
+def _position(reason: Reason) -> tuple[bool, int]:
+    return reason.code.startswith("ohlc."), _ORDER.get(reason.field.partition(".")[0], -1)

@@ -135,9 +135,9 @@ def _checked(expr: pl.Expr) -> pl.Expr:
 # Rows share a batch by accident: a condition that looks at other rows would decide by accident as well.
 def _rowwise(expr: pl.Expr) -> pl.Expr:
     try:
-        together = _PROBE.select(pl.lit(0), found=expr)["found"].to_list()
+        together = _PROBE.select("symbol", found=expr)["found"].to_list()
         alone = [
-            _PROBE[i : i + 1].select(pl.lit(0), found=expr)["found"].to_list() for i in range(len(_PROBE))
+            _PROBE[i : i + 1].select("symbol", found=expr)["found"].to_list() for i in range(len(_PROBE))
         ]
     except BROKEN:
         return expr  # it raises on invented values: for real ones, matching tells

@@ -18,5 +18,6 @@ def is_name(text: object) -> bool:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name most like this one, or nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1)
+    words = list(known)
+    found = difflib.get_close_matches(name, words, n=1) or [w for w in words if w.lower() == name.lower()]
     return f" (did you mean {found[0]!r}?)" if found else ""

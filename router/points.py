@@ -2,39 +2,119 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from router.checks import check_point
+from router.errors import PointError, Reason
+from router.rules import DEFAULT, Rules
 from router.schema import AssetClass
+
+_UNUSED: Final = (("__pydantic_extra__", None), ("__pydantic_private__", None))
 
 
 class NormalizedDataPoint(BaseModel):
-    """One OHLCV bar; a frozen value."""
+    """One OHLCV bar; a frozen value, equal to another with the same fields.
+
+    Whatever `router.checks.check_point` accepts may be given: `NormalizedDataPoint(open="42000.1", ...)`
+    holds 42000.1. What it refuses raises pydantic's ValidationError, one line per reason, whose type is
+    the reason's code.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     timestamp: datetime  #: start of the bar, UTC
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float | None = None
-    symbol: str
-    asset_class: AssetClass
-    timeframe: str
-    source: str
-    data_quality_score: float = 1.0
-    is_realtime: bool = False
-    technical_indicators: dict[str, float] | None = None
+    open: float  #: first price, in the symbol's quote currency as are all four
+    high: float  #: highest price
+    low: float  #: lowest price
+    close: float  #: last price
+    volume: float | None = None  #: traded in the bar, in units of the source; None: not known
+    symbol: str  #: what was traded, as the source names it
+    asset_class: AssetClass  #: what kind of thing that is
+    timeframe: str  #: length of the bar, one of `router.schema.TIMEFRAMES`
+    source: str  #: who reported it
+    data_quality_score: float = 1.0  #: the producer's trust in it, 0 to 1
+    is_realtime: bool = False  #: whether it was sent as it happened
+    technical_indicators: dict[str, float] | None = None  #: numbers by name; None: none given
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if type(data) is not dict:
+            if isinstance(data, cls):
+                return handler(data)
+            data = _fields(data)
+        checked = check_point(data)
+        if checked.values is None:
+            lines = [_line(reason, data) for reason in checked.reasons]
+            raise ValidationError.from_exception_data(cls.__name__, lines)
+        return handler(checked.values)
 
     @classmethod
-    def trusted(cls, values: dict[str, Any]) -> NormalizedDataPoint:
-        """Return a point of values that were checked before, as they come out of a batch."""
-        values["asset_class"] = AssetClass(values["asset_class"])
-        return cls.model_construct(None, **values)
+    def from_mapping(cls, raw: Mapping[str, Any], rules: Rules = DEFAULT) -> Self:
+        """Return the point that a mapping of fields describes.
+
+        Raises:
+            PointError: If it is refused, with every reason.
+        """
+        checked = check_point(raw, rules)
+        if checked.values is None:
+            raise PointError(checked.reasons)
+        return cls.trusted(checked.values)
+
+    @classmethod
+    def trusted(cls, values: dict[str, Any]) -> Self:
+        """Return a point of all 13 values, which were checked before; it keeps the dict."""
+        if type(values["asset_class"]) is not AssetClass:
+            values["asset_class"] = AssetClass(values["asset_class"])
+        if values["timestamp"].tzinfo is not UTC:
+            values["timestamp"] = values["timestamp"].astimezone(UTC)
+        point = cls.__new__(cls)
+        for name, value in (("__dict__", values), ("__pydantic_fields_set__", set(values)), *_UNUSED):
+            object.__setattr__(point, name, value)
+        return point
+
+    @property
+    def identity(self) -> tuple[str, str, str, datetime]:
+        """What makes two points the same bar: source, symbol, timeframe, timestamp."""
+        return self.source, self.symbol, self.timeframe, self.timestamp
+
+    def revised(self, **changes: Any) -> Self:
+        """Return this point with other values, checked again.
+
+        Raises:
+            pydantic.ValidationError: If the new point is refused.
+        """
+        return type(self)(**{**self.__dict__, **changes})
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the point as JSON types; the timestamp is ISO 8601 UTC."""
         return self.model_dump(mode="json")
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+
+def _fields(data: Any) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise PydanticCustomError("type", "a point is a mapping of fields")
+    return dict(data)
+
+
+def _line(reason: Reason, data: Mapping[str, Any]) -> InitErrorDetails:
+    loc = tuple(reason.field.split(".", 1)) if reason.field else ()
+    return InitErrorDetails(
+        type=PydanticCustomError(reason.code, reason.message),  # type: ignore[type-arg]
+        loc=loc,
+        input=data.get(loc[0]) if loc else dict(data),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -12,6 +12,8 @@ from router.errors import ConfigError
 
 #: How many of a unit make a second.
 TIMESTAMP_UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def utc_now() -> datetime:
@@ -39,6 +41,7 @@ class Rules:
     timestamp_unit: str | None = None
     max_skew: timedelta = timedelta(days=1)
     clock: Callable[[], datetime] = utc_now
+    _reached: list[datetime] = field(default_factory=lambda: [_EPOCH], init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.zone is not None:
@@ -48,6 +51,13 @@ class Rules:
             raise ConfigError("enum", "timestamp_unit", f"{self.timestamp_unit!r} is not one of {known}")
         if self.max_skew < timedelta(0):
             raise ConfigError("range", "max_skew", "is negative: give how far ahead a bar may start")
+
+    def is_ahead(self, moment: datetime) -> bool:
+        """Return whether a bar that starts at this moment starts later than it may."""
+        if moment <= self._reached[0]:
+            return False
+        self._reached[0] = self.latest()
+        return moment > self._reached[0]
 
     def latest(self) -> datetime:
         """Return the last moment at which a bar may start."""

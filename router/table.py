@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
+from router.conditions import said
 from router.errors import ConfigError
 from router.names import NAME_RULE, is_name, nearest
 from router.route import DEFAULT_ROUTE_ID, DefaultRoute, Destination, Route
@@ -143,44 +146,58 @@ def load_routes(path: str | Path) -> RouteTable:
     file = Path(path).resolve()
     if not file.is_file():
         raise ConfigError("file.missing", str(path), "no such file")
+    module = ModuleType(_module_name(file))
     try:
-        return _table_of(_run(file))
+        _run(file, module)
+        return _table_of(module.__dict__)
     except ConfigError as error:
-        line = _line_in(file, error)
-        raise error.at(f"{path}:{line}" if line else str(path)) from error.__cause__
+        raise error.at(_place(path, file, error)) from error.__cause__
+    except (Exception, SystemExit) as error:
+        code = "file.syntax" if isinstance(error, SyntaxError) else "file.error"
+        raise ConfigError(
+            code, _place(path, file, error), said(error) + _hint(error, module.__dict__)
+        ) from None
 
 
-def _run(file: Path) -> dict[str, Any]:
-    # The name is the same in every process that loads this file: what it defines can be pickled.
-    name = f"candlefleet_routes_{blake2b(str(file).encode(), digest_size=8).hexdigest()}"
-    module = ModuleType(name)
+# The same in every process that loads this file: what it defines can be pickled.
+def _module_name(file: Path) -> str:
+    return f"candlefleet_routes_{blake2b(str(file).encode(), digest_size=8).hexdigest()}"
+
+
+def _run(file: Path, module: ModuleType) -> None:
     module.__file__ = str(file)
-    sys.modules[name] = module
+    sys.modules[module.__name__] = module
     sys.path.insert(0, str(file.parent))
     try:
         # Compiled here, not imported: a cached .pyc of an edit within the same second would be run instead.
         exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)  # noqa: S102  # the operator's own file
-    except ConfigError:
-        raise
-    except (SyntaxError, ValueError) as error:
-        line = error.lineno if isinstance(error, SyntaxError) else None
-        raise ConfigError("file.syntax", f"line {line}", f"{type(error).__name__}: {error}") from None
-    except (Exception, SystemExit) as error:
-        raise ConfigError("file.error", "", _said(error)).with_traceback(error.__traceback__) from None
     finally:
         sys.path.remove(str(file.parent))
-    return module.__dict__
 
 
-def _said(error: BaseException) -> str:
-    return "".join(traceback.TracebackException.from_exception(error).format_exception_only()).strip()
-
-
-def _line_in(file: Path, error: BaseException) -> int | None:
+def _place(path: str | Path, file: Path, error: BaseException) -> str:
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)
     ]
-    return lines[-1] if lines else None
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        lines.append(error.lineno)
+    return f"{path}:{lines[-1]}" if lines else str(path)
+
+
+# The name that a misspelt one was meant to be, where Python says which one it did not know.
+def _hint(error: BaseException, namespace: dict[str, Any]) -> str:
+    if isinstance(error, NameError):
+        return nearest(error.name or "", namespace)
+    if isinstance(error, ImportError) and (found := _UNKNOWN_IMPORT.search(str(error))):
+        return nearest(found[1], dir(sys.modules.get(error.name or "")))
+    if isinstance(error, TypeError) and (found := _UNKNOWN_ARGUMENT.search(str(error))):
+        function = namespace.get(found[1])
+        return nearest(found[2], inspect.signature(function).parameters) if callable(function) else ""
+    return ""
+
+
+_UNKNOWN_IMPORT: Final = re.compile(r"cannot import name '(\w+)'")
+_UNKNOWN_ARGUMENT: Final = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
 
 def _table_of(namespace: dict[str, Any]) -> RouteTable:

@@ -91,5 +91,12 @@ class Stall:
 
 def _waiting(app: Any, queues: list[str]) -> int:
     with app.connection_for_read() as connection:
-        channel = connection.default_channel
-        return sum(channel.queue_declare(queue=queue, passive=True).message_count for queue in queues)
+        return sum(_length(connection, queue) for queue in queues)
+
+
+def _length(connection: Any, queue: str) -> int:
+    try:
+        with connection.channel() as channel:
+            return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    except connection.channel_errors:  # a Redis list that is empty does not exist
+        return 0

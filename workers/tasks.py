@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from celery import Task, current_app, shared_task
 from celery.signals import celeryd_init, worker_process_init, worker_process_shutdown
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from router.errors import ConfigError
 from router.route import DEFAULT_ROUTE_ID, Route, RoutePriority
@@ -78,7 +78,8 @@ def served_by(queues: Iterable[str]) -> list[str]:
 
 @cache
 def _queue(route_id: str) -> Queue:
-    return Queue(f"destinations.{table().destination_name(route_id)}")
+    name = f"destinations.{table().destination_name(route_id)}"
+    return Queue(name, Exchange(name), routing_key=name)
 
 
 @shared_task(name="router.route")

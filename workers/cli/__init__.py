@@ -1,0 +1,29 @@
+"""The `candlefleet` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from router.errors import CandlefleetError
+from workers.cli import fleet, send, show
+
+app = typer.Typer(
+    name="candlefleet",
+    help="Route market bars to everywhere they are needed, without losing one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _module in (fleet, send, show):
+    _module.register(app)
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line that says what to do next, and exit code 2."""
+    try:
+        app()
+    except CandlefleetError as error:
+        print(f"candlefleet: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)

@@ -1,0 +1,47 @@
+# Everything a person or a machine runs here. `make help` lists it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format bench lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY)  ## send real bars through the example routes, show what became of them, stop
+	$(BIN)/candlefleet demo $(if $(DATA),--data "$(DATA)")
+
+up: $(READY)  ## the same fleet, until Ctrl-C, with Flower at port 5555
+	CANDLEFLEET_ROUTES=$${CANDLEFLEET_ROUTES:-examples/routes.py} $(BIN)/candlefleet up
+
+test: $(READY)  ## every test that needs no server set up by hand
+	$(BIN)/python -m pytest -q
+
+check: $(READY)  ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)  ## format and sort what can be mended by itself
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+
+bench: $(READY)  ## throughput, latency and memory beside what people use today
+	$(BIN)/python -m benchmarks
+
+lock:  ## make requirements.lock anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra embedded --group dev \
+		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+
+clean:  ## remove what the demo and the tools left behind
+	rm -rf demo-data .candlefleet .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,210 @@
+"""Append to files and remember what was appended, so that a repeat after any crash adds nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from destinations.growing import FileWrite, GrowingFiles
+from destinations.records import Durability, Entry, FileTally, Records, ledger_errors, refuse_unwritable
+from destinations.repeats import new_rows
+from destinations.root import Root, disk_errors
+from router.batch import PointBatch
+from router.errors import ConfigError, TerminalError
+from router.rows import Mask
+
+#: What the system answers when a root cannot be made or written by anyone who tries again.
+_NOT_WRITABLE: Final = frozenset(
+    {
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)
+
+
+Encode = Callable[[PointBatch], Sequence[FileWrite]]
+
+
+class Ledger:
+    """Files that grow under one root, and beside them the record of every row in them.
+
+    One commit holds one lock: it cuts what a crash left behind the recorded lengths, drops rows that
+    are recorded, appends, syncs, and records. A kill between any two steps leaves bytes that the next
+    commit, or the next `open`, cuts off; what is recorded is in the files. Several processes and
+    several routes may write under one root. Threads may share a ledger; a forked child opens its own.
+
+    Args:
+        root: The folder; made when opened.
+        header: Bytes every file starts with, already compressed.
+        plain: The files are uncompressed lines: an adopted one that ends in mid-line is given its end first.
+        append: True: a file that nobody recorded is adopted, and appended to. False: it is set aside as
+            ``name~1`` and a fresh one begun. Either way it loses nothing.
+        durability: ``power``: what was committed survives a power cut. ``process``: it survives kill -9.
+        shared: Several hosts write here over a file system that has locks.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        header: bytes = b"",
+        plain: bool = True,
+        append: bool = True,
+        durability: Durability = "power",
+        shared: bool = False,
+    ) -> None:
+        """Remember what to do; nothing is opened."""
+        self.root = Root(root)
+        self._records = Records(self.root, durability, shared=shared)
+        self._files = GrowingFiles(
+            self.root, self._records, header=header, plain=plain, adopt=append, durable=durability == "power"
+        )
+        self._lock = threading.RLock()
+        self._pid = 0
+
+    # -- open and close -------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the root and its ledger, and cut what a crash left behind the recorded lengths.
+
+        Raises:
+            ConfigError: `path.not_writable`.
+            UnavailableError: Another host owns the root, or the disk is full.
+            TransientError: The ledger stayed locked.
+        """
+        with self._lock:
+            self.close()
+            try:
+                with self._errors():
+                    self._open()
+            except BaseException:
+                self.close()
+                raise
+            self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Let go of root and ledger; twice is harmless. The next use opens them again."""
+        with self._lock:
+            if self._pid not in (0, os.getpid()):
+                self._records.disown()
+            self._records.close()
+            self.root.close()
+            self._pid = 0
+
+    def _open(self) -> None:
+        try:
+            self.root.open()
+            self._records.open()
+        except (OSError, ValueError) as error:
+            if isinstance(error, ValueError) or error.errno in _NOT_WRITABLE:
+                raise ConfigError("path.not_writable", "path", f"{self.root.path}: {error}") from error
+            raise
+        except sqlite3.Error as error:
+            refuse_unwritable(error, self._records.path)
+            raise
+        with self._records.transaction():
+            self._files.cut()
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        with self._lock:
+            if self._pid != os.getpid():
+                self.open()
+            with self._errors():
+                yield
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        with disk_errors(self.root.path), ledger_errors(self._records.path):
+            yield
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def commit(self, batch: PointBatch, encode: Encode) -> int:
+        """Append the rows of a batch that are not recorded yet, and record them; return how many.
+
+        Args:
+            batch: The rows, for the route named in it.
+            encode: Gives what each file gets of a batch, no file twice. It may be called again, for
+                fewer rows, if another process wrote some of them meanwhile.
+
+        Raises:
+            TransientError: The outcome is unknown, or the lock was not to be had; commit again.
+            UnavailableError: The disk is full, or a file is not what the ledger says it is.
+            TerminalError: A batch of this id with other points was written before.
+        """
+        with self._opened():
+            new, _ = self._compare(batch)
+        if not new.any():
+            return 0
+        writes = encode(batch.filter(new))
+        with self._opened():
+            self._files.register(writes)
+            with self._records.transaction():
+                still_new, entries = self._compare(batch)
+                if not np.array_equal(still_new, new):
+                    writes = encode(batch.filter(still_new))
+                self._files.append(writes)
+                self._records.save_written(batch.route_id or "", entries, int(still_new.sum()))
+        return int(still_new.sum())
+
+    def _compare(self, batch: PointBatch) -> tuple[Mask, dict[str, Entry]]:
+        known = self._records.written(batch.route_id or "", {part.batch_id for part in batch.parts})
+        digests = {batch_id: entry.digest for batch_id, entry in known.items()}
+        for part in batch.parts:
+            digest = digests.setdefault(part.batch_id, part.digest) or part.digest
+            if part.digest and part.digest != digest:
+                raise TerminalError(
+                    f"batch {part.batch_id} was written for route {batch.route_id!r} with other points"
+                    f" (fingerprint {digest}, now {part.digest}): one id stands for two batches"
+                )
+            digests[part.batch_id] = digest
+        mask, rows = new_rows(batch, {batch_id: entry.rows for batch_id, entry in known.items()})
+        return mask, {batch_id: Entry(digests[batch_id], rows[batch_id]) for batch_id in rows}
+
+    # -- what was written -----------------------------------------------------------------------
+
+    def rows_written(self, route_id: str | None) -> int:
+        """Return how many rows were ever written for a route; None: those written outside a delivery."""
+        with self._opened():
+            return self._records.rows_written(route_id or "")
+
+    def files(self) -> list[FileTally]:
+        """Return (name, rows, bytes) of every file written under this root, by name."""
+        with self._opened():
+            return self._records.tallies()
+
+    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
+        """Forget which rows of old, settled batches were written; return how many.
+
+        A batch that is forgotten and delivered again is written again, so nothing calls this that does
+        not know what is owed.
+
+        Args:
+            older_than: How long ago a batch was last written; a day is the least that makes sense.
+            still_owed: Whether rows of a batch id are still owed, or the ids of those batches.
+        """
+        owed = still_owed if callable(still_owed) else set(still_owed).__contains__
+        with self._opened(), self._records.transaction():
+            return self._records.prune(older_than, owed)
+
+    def forget(self, name: str) -> None:
+        """Give up what is recorded of one file: the next write adopts it as it is, or begins it anew."""
+        with self._opened(), self._records.transaction():
+            self._records.forget_file(name)

@@ -1,0 +1,171 @@
+"""Reach the files under one root folder, following no links and leaving it never."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from destinations.compression import Content
+from router.errors import TransientError, UnavailableError
+
+_CLOSED: Final = -1
+_FILE_MODE: Final = 0o640
+_FOLDER_MODE: Final = 0o750
+_FILE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+#: Errors that go away when somebody acts, not when the write is tried again.
+_NEEDS_A_HAND: Final = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ELOOP,
+        errno.ENOTDIR,
+        errno.EISDIR,
+    }
+)
+
+
+@contextmanager
+def disk_errors(root: Path) -> Iterator[None]:
+    """Turn what the operating system answers into what happens next.
+
+    Raises:
+        UnavailableError: The disk is full, not writable, or a link stands where a file should be.
+        TransientError: Anything else, such as an input or output error.
+    """
+    try:
+        yield
+    except OSError as error:
+        kind = UnavailableError if error.errno in _NEEDS_A_HAND else TransientError
+        raise kind(f"{error.filename or root}: {error.strerror} (under {root})") from error
+
+
+class Root:
+    """One folder and everything below it; names are relative, with '/' between folders.
+
+    Every component is opened by itself, relative to the one before, and refused if it is a link.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Remember the folder; nothing is opened or made."""
+        self.path = path
+        self._fd = _CLOSED
+
+    def open(self) -> None:
+        """Make the folder if need be (mode 0750) and hold it open."""
+        make_folder(self.path.absolute())
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Let go of the folder; twice is harmless."""
+        if self._fd != _CLOSED:
+            os.close(self._fd)
+            self._fd = _CLOSED
+
+    @property
+    def fd(self) -> int:
+        """The open folder's descriptor; one that no call accepts before `open`."""
+        return self._fd
+
+    def size(self, name: str) -> int | None:
+        """Return a file's length in bytes; None: there is none of that name.
+
+        Raises:
+            OSError: ELOOP, if it is not a plain file but a link, a folder or a device.
+        """
+        path = PurePosixPath(name)
+        try:
+            with self._folder(path.parent) as folder:
+                found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.ELOOP, "not a plain file, and links are not followed", name)
+        return found.st_size
+
+    def open_file(self, name: str) -> int:
+        """Return a descriptor of a file, made (mode 0640) with its folders (0750) if need be."""
+        path = PurePosixPath(name)
+        with self._folder(path.parent, make=True) as folder:
+            return os.open(path.name, _FILE_FLAGS | os.O_CREAT, _FILE_MODE, dir_fd=folder)
+
+    def cut(self, name: str, length: int) -> None:
+        """Shorten a file to a length in bytes if it is longer."""
+        if (self.size(name) or 0) <= length:
+            return
+        fd = self.open_file(name)
+        try:
+            os.ftruncate(fd, length)
+        finally:
+            os.close(fd)
+
+    def set_aside(self, name: str) -> str:
+        """Rename a file to the first free of ``name~1``, ``name~2`` and so on, and return that name."""
+        aside = next(new for number in count(1) if self.size(new := f"{name}~{number}") is None)
+        path = PurePosixPath(name)
+        with self._folder(path.parent) as folder:
+            os.rename(path.name, PurePosixPath(aside).name, src_dir_fd=folder, dst_dir_fd=folder)
+        return aside
+
+    def sync_folders(self, names: Iterable[str]) -> None:
+        """Bring the entries of files, and of the folders they are in, to the disk."""
+        for path in {parent for name in names for parent in PurePosixPath(name).parents}:
+            with self._folder(path) as folder:
+                os.fsync(folder)
+
+    @contextmanager
+    def _folder(self, path: PurePosixPath, *, make: bool = False) -> Iterator[int]:
+        fd = self.fd
+        try:
+            for name in path.parts:
+                inner = _open_folder(fd, name, make=make)
+                if fd != self.fd:
+                    os.close(fd)
+                fd = inner
+            yield fd
+        finally:
+            if fd != self.fd:
+                os.close(fd)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it (mode 0750), each brought to the disk in the one that holds it."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    fd = os.open(path.parent, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, content: Content, offset: int) -> None:
+    """Write all of some bytes at an offset, however few the system takes at once."""
+    left = memoryview(content)
+    while left:
+        written = os.pwrite(fd, left, offset)
+        left, offset = left[written:], offset + written
+
+
+def _open_folder(parent: int, name: str, *, make: bool) -> int:
+    try:
+        return os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+    except FileNotFoundError:
+        if not make:
+            raise
+    with suppress(FileExistsError):
+        os.mkdir(name, _FOLDER_MODE, dir_fd=parent)
+    return os.open(name, _FOLDER_FLAGS, dir_fd=parent)

@@ -1,0 +1,42 @@
+"""The example routes: what `make demo` and `make up` run. Copy this file and make it yours.
+
+A condition is SQL over the columns of a point (fast), a Polars expression, or any Python function of
+a point (slow, and as flexible as Python).
+"""
+
+import os
+from pathlib import Path
+
+from destinations import CSVDestination, JSONLinesDestination
+from router import NormalizedDataPoint, Route, RoutePriority
+
+EXPORTS = Path(os.environ.get("CANDLEFLEET_EXPORTS", "exports"))
+
+
+def is_large_move(point: NormalizedDataPoint) -> bool:
+    """Tell a day that closed more than 10 % away from its open."""
+    return abs(point.close / point.open - 1) > 0.10
+
+
+routes = [
+    Route(
+        route_id="csv_daily",
+        name="Daily CSV export",
+        condition="timeframe = '1d'",
+        destination=CSVDestination(str(EXPORTS / "daily"), filename_pattern="{symbol}_daily.csv"),
+    ),
+    Route(
+        route_id="jsonl_index",
+        name="Indices as JSON lines",
+        condition="asset_class = 'index'",
+        destination=JSONLinesDestination(str(EXPORTS / "index"), filename_pattern="{symbol}_{timeframe}.jsonl"),
+    ),
+    Route(
+        route_id="large_moves",
+        name="Days that moved more than 10 %",
+        condition=is_large_move,
+        destination=CSVDestination(str(EXPORTS / "large-moves"), filename_pattern="{asset_class}.csv"),
+        priority=RoutePriority.HIGH,
+    ),
+]
+default_destination = JSONLinesDestination(str(EXPORTS / "unmatched"), filename_pattern="{symbol}_{timeframe}.jsonl")

@@ -1,0 +1,70 @@
+"""How the command line looks: consoles, progress bars, tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from workers.report import Report
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)  #: for people only: a program reads what goes to `out`
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something that a program need not read."""
+    err.print(text, soft_wrap=True)
+
+
+def as_json(value: Any) -> None:
+    """Print one JSON document."""
+    out.print(json.dumps(value, default=str), soft_wrap=True, markup=False)
+
+
+def progress(unit: str) -> Progress:
+    """Return a bar with the rate and the time left; it is drawn on a terminal only."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        console=err,
+        disable=not err.is_terminal,
+        transient=True,
+    )
+
+
+def number(value: float) -> str:
+    """Return a count with thousands separated, or a dash for nothing to say."""
+    return f"{value:,.0f}"
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    """Return a table whose columns are numbers, set right, except where the name begins with a letter in lower case."""
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        text = name.startswith("<")
+        drawn.add_column(name.lstrip("<"), justify="left" if text else "right", overflow="fold", no_wrap=not text)
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def law(report: Report) -> str:
+    """Return the conservation check as one line a person can read, or a line for each law that does not hold."""
+    if report.broken:
+        return "\n".join(f"[red]✗ does not add up[/] {broken}" for broken in report.broken)
+    return (
+        f"[green]✓ adds up[/] accepted {number(report.accepted)} = invalid {number(report.invalid)} "
+        f"+ waiting {number(report.waiting)} + routed {number(report.routed)}; "
+        "for every route matched + replayed = delivered + dropped + dead + owed"
+    )

@@ -1,0 +1,151 @@
+"""`candlefleet status`, `audit`, `routes list`, `dead-letters list`: look, and change nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from router.route import Route
+from router.table import RouteTable, load_routes
+from workers.cli import screen
+from workers.report import Report, report
+from workers.settings import require_broker_url, settings
+from workers.store import Store
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+RoutesFile = Annotated[Path | None, typer.Option("--routes", help="The routes file; CANDLEFLEET_ROUTES otherwise.")]
+
+routes_app = typer.Typer(help="Look at the routes.", no_args_is_help=True)
+letters_app = typer.Typer(help="Look at what could not be delivered.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    app.command()(status)
+    app.command()(audit)
+    app.add_typer(routes_app, name="routes")
+    app.add_typer(letters_app, name="dead-letters")
+
+
+def connect() -> Store:
+    """Return the store of the fleet that the settings name."""
+    s = settings()
+    return Store.connect(require_broker_url(), memory=s.memory, remember=s.remember)
+
+
+def known_routes(path: Path | None = None) -> RouteTable | None:
+    """Return the routes of a file, or of the settings when there is such a file; else None."""
+    if path is None and not settings().routes.is_file():
+        return None
+    return load_routes(path or settings().routes)
+
+
+def status(json: Json = False) -> None:
+    """Show what waits, what is owed and what was delivered, by route and queue."""
+    found = report(connect(), known_routes())
+    if json:
+        screen.as_json(found.to_dict())
+        return
+    screen.out.print(status_table(found))
+    screen.out.print(
+        f"{screen.number(found.waiting)} points wait for routing, {screen.number(found.invalid)} were refused at the door, "
+        f"{screen.number(found.unmatched)} matched no route; {found.bytes / 1e6:,.1f} MB held in {screen.number(found.batches)} batches"
+    )
+    for route in found.routes:
+        if route.owed and not route.served:
+            screen.out.print(
+                f"[yellow]no worker serves {route.route_id}[/]: start one with "
+                f"`celery -A workers worker -Q destinations.{route.destination or '…'}`"
+            )
+
+
+def status_table(found: Report) -> object:
+    """Return one row a route: what waits to be cut, what is in parts, and what became of the rest."""
+    return screen.table(
+        ("<route", "<queue", "waiting", "in parts", "owed", "delivered", "dropped", "dead", "points/s"),
+        (
+            (
+                route.route_id,
+                f"destinations.{route.destination}" if route.destination else "unknown",
+                *map(screen.number, (route.pending, route.in_parts, route.owed, route.delivered, route.dropped)),
+                screen.number(route.dead + route.failed),
+                screen.number(route.rate),
+            )
+            for route in found.routes
+        ),
+    )
+
+
+def audit(json: Json = False) -> None:
+    """Check the conservation law from the debts themselves; exit 1 if it does not hold."""
+    found = report(connect(), known_routes())
+    if json:
+        screen.as_json({"holds": not found.broken, "broken": found.broken, **found.to_dict()})
+    else:
+        screen.out.print(screen.law(found), soft_wrap=True)
+    if found.broken:
+        raise typer.Exit(1)
+
+
+@routes_app.command("list")
+def routes_list(routes: RoutesFile = None, json: Json = False) -> None:
+    """List the routes of the routes file: condition, destination, queue and policy."""
+    table = load_routes(routes or settings().routes)
+    if json:
+        screen.as_json([_described(route, table) for route in table.by_priority()])
+        return
+    rows = [_described(route, table) for route in table.by_priority()]
+    screen.out.print(
+        screen.table(
+            ("<route", "<condition", "<destination", "<queue", "<priority", "<enabled"),
+            ([str(row[name]) for name in ("route_id", "condition", "destination", "queue", "priority", "enabled")] for row in rows),
+        )
+    )
+
+
+def _described(route: Route, table: RouteTable) -> dict[str, object]:
+    return {
+        "route_id": route.route_id,
+        "name": route.name,
+        "description": route.description,
+        "condition": route.compiled.text,
+        "destination": str(route.destination),
+        "queue": f"destinations.{table.destination_name(route.route_id)}",
+        "task": f"deliver.{route.route_id}",
+        "priority": route.priority.name.lower(),
+        "enabled": route.enabled,
+        "batch_size": route.batch_size,
+        "batch_timeout": route.batch_timeout,
+        "rate_limit": route.rate_limit,
+        "max_retries": route.max_retries,
+    }
+
+
+@letters_app.command("list")
+def letters_list(limit: Annotated[int, typer.Option(help="The newest so many.")] = 20, json: Json = False) -> None:
+    """List the newest dead letters: when, which route, every reason, and the original."""
+    letters = list(connect().letters(limit))
+    if json:
+        screen.as_json(letters)
+        return
+    if not letters:
+        screen.out.print("no dead letters")
+        return
+    screen.out.print(
+        screen.table(
+            ("<when (UTC)", "<route", "<where", "<reasons", "<original"),
+            (
+                (
+                    datetime.fromtimestamp(letter["last"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
+                    letter["route_id"] or "-",
+                    letter["where"] or f"{letter['batch_id']}:{letter['row']}",
+                    "\n".join(f"{r['code']} {r['field']}: {r['message']}" for r in letter["reasons"]),
+                    str(letter["original"])[:200],
+                )
+                for letter in letters
+            ),
+        )
+    )

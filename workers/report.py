@@ -1,0 +1,156 @@
+"""What the fleet holds and owes at one instant, and whether it adds up: the one source of status, audit and demo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from destinations.base import DataDestination
+from router.table import RouteTable
+from workers.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReport:
+    """One route: all in points, `rate` in points a second over the last 15 s, `seconds` from first to last.
+
+    `owed` is `pending` plus `in_parts`. `failed` counts points whose condition could not be evaluated;
+    they are dead letters that never matched. `written` is what the destination itself says it holds of
+    this route, None where it cannot tell.
+    """
+
+    route_id: str
+    destination: str
+    matched: int
+    delivered: int
+    dropped: int
+    dead: int
+    failed: int
+    replayed: int
+    pending: int
+    in_parts: int
+    parts: int
+    rate: float
+    seconds: float
+    served: bool
+    written: int | None
+
+    @property
+    def owed(self) -> int:
+        """Points matched and not yet delivered, dropped or dead."""
+        return self.pending + self.in_parts
+
+    @property
+    def average(self) -> float:
+        """Points a second, delivered, from the first match to the last write; 0 before there is a last."""
+        return self.delivered / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole fleet. Points: `accepted` = `invalid` + `waiting` + `routed`; bytes are those Redis holds for us."""
+
+    accepted: int
+    invalid: int
+    waiting: int
+    routed: int
+    matched: int
+    unmatched: int
+    failed: int
+    bytes: int
+    batches: int
+    dead_letters: int
+    oldest: float
+    routes: list[RouteReport] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def owed(self) -> int:
+        """Points that some route still owes; waiting ones are not among them."""
+        return sum(route.owed for route in self.routes)
+
+    @property
+    def at_rest(self) -> bool:
+        """True when nothing waits and nothing is owed."""
+        return not self.waiting and not self.owed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON, the computed figures included."""
+        routes = [asdict(route) | {"owed": route.owed, "average": round(route.average, 1)} for route in self.routes]
+        return asdict(self) | {"owed": self.owed, "holds": not self.broken, "routes": routes}
+
+
+def report(store: Store, table: RouteTable | None = None) -> Report:
+    """Return the state of the fleet; with a table, routes without traffic and the destinations' own counts too."""
+    found = store.snapshot()
+    totals, debts = found["totals"], dict(found["routes"])
+    for route_id in [] if table is None else [route.route_id for route in table.by_priority()]:
+        debts.setdefault(route_id, {})
+    routes = [_route(route_id, debts[route_id], table) for route_id in _ordered(debts, table)]
+    return Report(
+        accepted=totals.get("accepted", 0),
+        invalid=totals.get("invalid", 0),
+        waiting=found["unrouted"],
+        routed=totals.get("routed", 0),
+        matched=totals.get("matched", 0),
+        unmatched=totals.get("unmatched", 0),
+        failed=totals.get("failed", 0),
+        bytes=totals.get("bytes", 0),
+        batches=totals.get("batches", 0),
+        dead_letters=found["dead_letters"],
+        oldest=found["oldest"],
+        routes=routes,
+        broken=_broken(found, totals, routes),
+    )
+
+
+def _ordered(debts: Mapping[str, Any], table: RouteTable | None) -> list[str]:
+    known = [] if table is None else [*table.route_ids, "default"]
+    return [name for name in known if name in debts] + sorted(name for name in debts if name not in known)
+
+
+def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None) -> RouteReport:
+    known = table is not None and route_id in table
+    return RouteReport(
+        route_id=route_id,
+        destination=table.destination_name(route_id) if known and table is not None else "",
+        **{name: int(debt.get(name, 0)) for name in ("matched", "delivered", "dropped", "dead", "failed", "replayed")},
+        pending=int(debt.get("owed_pending", 0)),
+        in_parts=int(debt.get("owed_parts", 0)),
+        parts=int(debt.get("parts", 0)),
+        rate=debt.get("rate", 0.0),
+        seconds=max(0.0, debt.get("last", 0.0) - debt.get("since", 0.0)),
+        served=bool(debt.get("served", False)),
+        written=_written(route_id, table) if known and table is not None else None,
+    )
+
+
+def _written(route_id: str, table: RouteTable) -> int | None:
+    destination = table.route(route_id).destination
+    return destination.rows_written(route_id) if isinstance(destination, DataDestination) else None
+
+
+# The conservation law. Debts are counted anew, batch by batch, and held against the counters.
+def _broken(found: Mapping[str, Any], totals: Mapping[str, int], routes: list[RouteReport]) -> list[str]:
+    def law(name: str, left: float, right: float) -> str | None:
+        return None if left == right else f"{name}: {left:g} is not {right:g}"
+
+    t = {name: totals.get(name, 0) for name in ("accepted", "invalid", "routed", "matched", "unmatched", "failed")}
+    checks = [
+        law("accepted = invalid + waiting + routed", t["accepted"], t["invalid"] + found["unrouted"] + t["routed"]),
+        law("routed = matched + unmatched + failed", t["routed"], t["matched"] + t["unmatched"] + t["failed"]),
+        law("batches kept = batches somebody waits for", totals.get("batches", 0), found["live"]),
+        law("batches whose debts differ from their pending rows and parts = 0", found["strayed"], 0),
+    ]
+    for route in routes:
+        checks.append(
+            law(
+                f"{route.route_id}: matched + replayed = delivered + dropped + dead + owed",
+                route.matched + route.replayed,
+                route.delivered + route.dropped + route.dead + route.owed,
+            )
+        )
+        if route.written is not None and route.written < route.delivered:
+            checks.append(f"{route.route_id}: {route.delivered} delivered, but its files hold {route.written}")
+    return [check for check in checks if check is not None]
