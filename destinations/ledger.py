@@ -158,6 +158,8 @@ class Ledger:
             self._files.register(writes)
             with self._records.transaction():
                 still_new, entries = self._compare(batch)
+                if not still_new.any():
+                    return 0
                 if not np.array_equal(still_new, new):
                     writes = encode(batch.filter(still_new))
                 self._files.append(writes)

@@ -147,7 +147,11 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         start, stop = max(0, start), min(stop, len(self))
         keep = np.zeros(len(self), dtype=np.bool_)
         keep[start:stop] = True
-        columns = self.frame.slice(start, stop - start) if self._table is None else self._table.slice(start, stop - start)
+        columns = (
+            self.frame.slice(start, stop - start)
+            if self._table is None
+            else self._table.slice(start, stop - start)
+        )
         return PointBatch(columns, _named(self.parts, keep), self.route_id)
 
     def filter(self, keep: pl.Expr | npt.ArrayLike) -> PointBatch:
@@ -230,7 +234,9 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         except pa.ArrowException as error:
             raise DecodeError("envelope.arrow", f"not an Arrow IPC stream: {error}") from error
         if table.schema != POINT_SCHEMA:
-            raise DecodeError("envelope.arrow", f"columns {table.schema.names} are not those of a batch of points")
+            raise DecodeError(
+                "envelope.arrow", f"columns {table.schema.names} are not those of a batch of points"
+            )
         return cls(table, parts)
 
     def to_dicts(self) -> list[dict[str, Any]]:

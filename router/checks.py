@@ -72,9 +72,10 @@ _FIELD_CHECKS: Final[dict[str, Callable[[Any, str, Rules], Any]]] = {
     "technical_indicators": check_indicators,
 }
 _CHECKS: Final = tuple(_FIELD_CHECKS.items())
-_NUMBERS: Final = (*PRICES, "volume", "data_quality_score")
+_NUMBERS: Final[tuple[str, ...]] = (*PRICES, "volume", "data_quality_score")
 _ORDER: Final = {name: position for position, name in enumerate(COLUMNS)}
-_NOTES: Final = {
+_NOTES: Final[dict[tuple[bool, bool], tuple[str, ...]]] = {
+    (False, False): (),
     (True, False): ("rounded",),
     (False, True): ("misaligned",),
     (True, True): ("rounded", "misaligned"),
@@ -104,7 +105,7 @@ def check_point(raw: Mapping[str, Any], rules: Rules = DEFAULT) -> Checked:
     if reasons:
         return Checked(None, tuple(sorted(reasons, key=_position)))
     misaligned = is_misaligned(values)
-    return Checked(values, (), _NOTES[bool(rounded), misaligned]) if rounded or misaligned else Checked(values)
+    return Checked(values, (), _NOTES[bool(rounded), misaligned])
 
 
 def is_misaligned(values: Mapping[str, Any]) -> bool:
@@ -124,7 +125,8 @@ def _is_coherent(values: dict[str, Any]) -> bool:
 
 
 def _rounded_fields(raw: Mapping[str, Any], values: dict[str, Any]) -> list[str]:
-    fields: list[str] = [n for n in _NUMBERS if type(raw.get(n)) is not float and n in values and _is_long(raw.get(n))]
+    given = [name for name in _NUMBERS if type(raw.get(name)) is not float]
+    fields = [name for name in given if name in values and _is_long(raw.get(name))]
     if values.get("technical_indicators") and any(map(_is_long, raw["technical_indicators"].values())):
         fields.append("technical_indicators")
     return fields

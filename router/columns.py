@@ -62,7 +62,7 @@ def misaligned(typed: pl.DataFrame) -> Mask:
     """Return the rows of a frame of `FRAME_SCHEMA` that `checks.is_misaligned` speaks of."""
     starts = _physical(typed["timestamp"])
     found = np.zeros(len(typed), dtype=np.bool_)
-    for timeframe in typed["timeframe"].unique():
+    for timeframe in _distinct(typed["timeframe"]):
         if timeframe in INTRADAY:
             late = starts % INTRADAY[timeframe] != 0
             if late.any():
@@ -102,7 +102,7 @@ def _score(raw: pl.Series, rules: Rules) -> Column:
 
 def _number(raw: pl.Series) -> Column:
     if raw.dtype in (pl.Float64, pl.Float32, pl.Null):
-        return Column(raw.cast(pl.Float64), _everywhere(raw))
+        return Column(_as(raw, pl.Float64()), _everywhere(raw))
     if raw.dtype.is_integer():
         values = raw.cast(pl.Float64)
         return Column(values, ~(np.abs(values.to_numpy()) >= _LONG))
@@ -141,6 +141,8 @@ def _of_datetimes(raw: pl.Series, rules: Rules) -> Column:
         return _unreadable(raw, _DATETIME)
     if zone is None:
         raw = raw.dt.replace_time_zone(rules.zone, ambiguous="null", non_existent="null")
+    if raw.dtype == _DATETIME:
+        return Column(raw, _everywhere(raw))
     per_second = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[unit]
     return _of_counts(raw.dt.convert_time_zone("UTC").to_physical(), per_second)
 
@@ -197,8 +199,8 @@ def _words(check: Callable[[Any, str, Rules], str]) -> Callable[[pl.Series, Rule
     def read(raw: pl.Series, rules: Rules) -> Column:
         if raw.dtype not in _TEXT_TYPES:
             return _unreadable(raw, pl.String())
-        values = raw.cast(pl.String)
-        words = values.unique().to_list()
+        values = _as(raw, pl.String())
+        words = _distinct(values)
         good = [word for word in words if word is not None and _stays(word, check, rules)]
         if len(good) == len(words):
             return Column(values, _everywhere(values))
@@ -217,10 +219,13 @@ def _stays(word: str, check: Callable[[Any, str, Rules], str], rules: Rules) -> 
 def _flag(raw: pl.Series, rules: Rules) -> Column:
     if raw.dtype in _TEXT_TYPES:
         words = raw.cast(pl.String)
-        values = words.replace_strict(list(FLAGS), list(FLAGS.values()), default=None, return_dtype=pl.Boolean)
+        values = words.replace_strict(
+            list(FLAGS), list(FLAGS.values()), default=None, return_dtype=pl.Boolean
+        )
         return Column(values.fill_null(value=False), ~(_is_given(words) & ~_is_given(values)))
     if raw.dtype in (pl.Boolean, pl.Null):
-        return Column(raw.cast(pl.Boolean).fill_null(value=False), _everywhere(raw))
+        values = raw if raw.dtype == pl.Boolean and not raw.null_count() else raw.cast(pl.Boolean).fill_null(value=False)
+        return Column(values, _everywhere(raw))
     return _unreadable(raw, pl.Boolean())
 
 
@@ -233,13 +238,13 @@ def _indicators(raw: pl.Series, rules: Rules) -> Column:
 
 
 def _are_plain(maps: pl.Series, rules: Rules) -> bool:
-    keys, counts = maps.map.keys(), maps.map.len()
+    keys = maps.map.keys()
     numbers = maps.map.values().explode(empty_as_null=False, keep_nulls=False)
     names = keys.explode(empty_as_null=False, keep_nulls=False).unique()
     return bool(
         numbers.null_count() == 0
         and numbers.is_finite().all()
-        and counts.max() <= MAX_INDICATORS
+        and (maps.map.len() <= MAX_INDICATORS).all()
         and keys.list.n_unique().sum() == len(numbers)
         and all(name is not None and _stays(name, check_name, rules) for name in names)
     )
@@ -263,11 +268,21 @@ _READERS: Final[Mapping[str, Callable[[pl.Series, Rules], Column]]] = {
 
 
 def _is_given(values: pl.Series) -> Mask:
-    return values.is_not_null().to_numpy()
+    return values.is_not_null().to_numpy() if values.null_count() else _everywhere(values)
 
 
 def _everywhere(values: pl.Series) -> Mask:
     return np.ones(len(values), dtype=np.bool_)
+
+
+def _distinct(words: pl.Series) -> list[Any]:
+    if len(words) and not words.null_count() and (words == words[0]).all():
+        return [words[0]]  # a constant column, which is usual, costs a tenth to recognise
+    return words.unique().to_list()
+
+
+def _as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
+    return raw if raw.dtype == dtype else raw.cast(dtype)
 
 
 def _nulls(like: pl.Series, dtype: pl.DataType) -> pl.Series:

@@ -12,7 +12,7 @@ import numpy as np
 from ulid import ULID
 
 from router.batch import PointBatch
-from router.errors import CandlefleetError, DecodeError, TerminalError, TransientError, UnavailableError
+from router.errors import CandlefleetError, DecodeError, TerminalError, UnavailableError
 from router.matching import Matches, match
 from router.route import Route
 from router.rows import Rows
@@ -153,7 +153,10 @@ class Journey:
             if error.rows is None:
                 self._halve(claim, error, "destination.refused")
                 return 0
-            letters += _refused(claim, batch, written, error)
+            positions = transformed.rows.positions
+            letters += [
+                _letter(claim, batch, int(positions[row]), "destination.refused", _said(error)) for row in error.rows
+            ]
         except UnavailableError as error:
             delay = min(error.retry_after if error.retry_after is not None else route.retry_delay, self.retry_cap)
             self._give_back(claim, error, delay, counted=False)
@@ -281,15 +284,6 @@ def _letter(claim: Claim, batch: PointBatch, row: int, code: str, message: str) 
     return Letter(claim.route_id, original, reasons, "", batch_id, number, claim.attempts, claim.since)
 
 
-def _refused(claim: Claim, batch: PointBatch, written: PointBatch, error: TerminalError) -> list[Letter]:
-    """Return letters for the refused rows of what was written, with the points as they were before the transform."""
-    position = {_name(batch, row): row for row in range(len(batch))}
-    return [
-        _letter(claim, batch, position[_name(written, row)], "destination.refused", _said(error))
-        for row in error.rows or ()
-    ]
-
-
 def _missing(claim: Claim, batch: PointBatch) -> list[Letter]:
     """Return letters for rows whose batch Redis no longer has; it lost memory, and an operator must know."""
     reasons = [_reason("batch.missing", "Redis no longer holds the batch of this row")]
@@ -304,5 +298,3 @@ def _name(batch: PointBatch, row: int) -> tuple[str, int]:
         row -= len(part.rows)
     raise IndexError(row)
 
-
-__all__ = ["Again", "Journey", "TransientError"]

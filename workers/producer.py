@@ -148,6 +148,10 @@ class Producer:
             self.acknowledged += accepted
         return Receipt(batch_id, accepted, admission.refused, again)
 
+    def served(self) -> dict[str, float]:
+        """Return when (seconds since 1970) a worker last said of a route that it serves it, by route id."""
+        return self._store.served()
+
     def _persist(self, accept: Callable[[], Accepted]) -> Accepted:
         """Call until it is accepted or patience ends; a repeat is harmless, the id being the same."""
         ends, pause = time.monotonic() + self._patience, 0.05

@@ -1,0 +1,89 @@
+"""Read back what destinations wrote, with parsers of their own."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from router.batch import PointBatch
+from router.points import NormalizedDataPoint
+
+
+class Row(NamedTuple):
+    """What every destination must keep of a point."""
+
+    source: str
+    symbol: str
+    timeframe: str
+    timestamp: str
+    close: float
+    volume: float | None
+
+
+def row_of(point: NormalizedDataPoint) -> Row:
+    """Return the row that stands for a point."""
+    return Row(
+        point.source, point.symbol, point.timeframe, point.timestamp.isoformat(), point.close, point.volume
+    )
+
+
+def rows_of(batch: PointBatch) -> list[Row]:
+    """Return the rows of a batch, in order."""
+    return [row_of(point) for point in batch]
+
+
+def read_csv(root: Path) -> list[Row]:
+    """Return the rows of every CSV file under a root, file by file."""
+    return [row for text in _texts(root) for row in map(_row, csv.DictReader(io.StringIO(text)))]
+
+
+def read_jsonl(root: Path) -> list[Row]:
+    """Return the rows of every file of JSON lines under a root, file by file."""
+    return [_row(json.loads(line)) for text in _texts(root) for line in text.splitlines()]
+
+
+def data_files(root: Path) -> list[Path]:
+    """Return the files under a root that hold data, by name."""
+    return sorted(file for file in root.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    """Return the bytes of every data file by its name under the root."""
+    return {str(file.relative_to(root)): file.read_bytes() for file in data_files(root)}
+
+
+def unpacked(file: Path) -> bytes:
+    """Return a file's content, decompressed as its name says."""
+    return _UNPACK.get(file.suffix, bytes)(file.read_bytes())
+
+
+def _unpack_zstd(data: bytes) -> bytes:
+    content: bytes = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+    return content
+
+
+_UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".zst": _unpack_zstd}
+
+
+def _texts(root: Path) -> Iterator[str]:
+    return (unpacked(file).decode() for file in data_files(root))
+
+
+def _row(fields: dict[str, Any]) -> Row:
+    volume = fields["volume"]
+    return Row(
+        fields["source"],
+        fields["symbol"],
+        fields["timeframe"],
+        fields["timestamp"],
+        float(fields["close"]),
+        None if volume in ("", None) else float(volume),
+    )

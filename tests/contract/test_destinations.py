@@ -1,0 +1,194 @@
+"""Every destination is held to one promise: rows written again, in whatever cutting, are there once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from destinations import CSVDestination, DataDestination, JSONLinesDestination, MemoryDestination
+from router.batch import PointBatch
+from router.errors import TerminalError
+from tests.contract.reading import Row, read_csv, read_jsonl, row_of, rows_of
+from tests.make import make_batch, make_point
+
+
+@dataclass(frozen=True)
+class Case:
+    """One destination under test.
+
+    Attributes:
+        name: Shown by pytest.
+        make: Makes the destination, given an empty folder.
+        read: Gives every row that is there, given the folder and the destination.
+        refusing: Makes one that refuses points of the symbol REFUSED; None: it takes every valid point.
+    """
+
+    name: str
+    make: Callable[[Path], DataDestination]
+    read: Callable[[Path, DataDestination], list[Row]]
+    refusing: Callable[[Path], DataDestination] | None = None
+
+
+def read_memory(_: Path, destination: DataDestination) -> list[Row]:
+    assert isinstance(destination, MemoryDestination)
+    return [row_of(point) for point in destination.points]
+
+
+def csv_case(name: str, **options: object) -> Case:
+    return Case(name, lambda root: CSVDestination(root, **options), lambda root, _: read_csv(root))  # type: ignore[arg-type]
+
+
+def jsonl_case(name: str, **options: object) -> Case:
+    return Case(name, lambda root: JSONLinesDestination(root, **options), lambda root, _: read_jsonl(root))  # type: ignore[arg-type]
+
+
+def refuses(symbol: str) -> MemoryDestination:
+    return MemoryDestination(refuse=lambda point: point.symbol == symbol)
+
+
+CASES = [
+    csv_case("csv"),
+    csv_case("csv_process", durability="process"),
+    csv_case("csv_one_file", filename_pattern="all.csv", durability="process"),
+    csv_case("csv_gzip", compression="gzip", durability="process"),
+    csv_case("csv_bz2", compression="bz2", durability="process"),
+    csv_case("csv_zstd", compression="zstd", durability="process"),
+    jsonl_case("jsonl"),
+    jsonl_case("jsonl_gzip", compression="gzip", durability="process"),
+    Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
+]
+
+Read = Callable[[], list[Row]]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+@pytest.fixture
+def destination(case: Case, tmp_path: Path) -> Iterator[DataDestination]:
+    made = case.make(tmp_path)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def read(case: Case, tmp_path: Path, destination: DataDestination) -> Read:
+    return lambda: sorted(case.read(tmp_path, destination), key=repr)
+
+
+def test_destination_holds_every_row_of_a_written_batch(destination: DataDestination, read: Read):
+    batch = make_batch(20, ["BTC/USDT", "ETH/USDT", "A_B"])
+    destination.write_batch(batch)
+    assert read() == sorted(rows_of(batch), key=repr)
+
+
+def test_destination_holds_a_batch_written_twice_once(destination: DataDestination, read: Read):
+    batch = make_batch(20, ["BTC/USDT", "ETH/USDT"])
+    destination.write_batch(batch)
+    destination.write_batch(batch)
+    assert read() == sorted(rows_of(batch), key=repr)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_destination_holds_rows_of_other_cuttings_once(
+    destination: DataDestination, read: Read, seed: int
+):
+    chance = random.Random(seed)
+    batches = [make_batch(40, ["BTC/USDT", "ETH/USDT"], source=f"exchange-{n}") for n in range(3)]
+    for _ in range(12):
+        destination.write_batch(random_part(chance, batches))
+    for batch in batches:
+        destination.write_batch(batch)
+    assert read() == sorted((row for batch in batches for row in rows_of(batch)), key=repr)
+
+
+def test_destination_holds_a_row_named_twice_in_one_part_once(destination: DataDestination, read: Read):
+    batch = make_batch(10)
+    destination.write_batch(PointBatch.concat([batch.slice(0, 7), batch.slice(3, 10)]))
+    assert read() == sorted(rows_of(batch), key=repr)
+
+
+def test_destination_takes_one_batch_for_each_of_two_routes(destination: DataDestination, read: Read):
+    batch = make_batch(5)
+    destination.write_batch(batch.for_route("one"))
+    destination.write_batch(batch.for_route("two"))
+    assert read() == sorted(rows_of(batch) * 2, key=repr)
+
+
+def test_destination_remembers_after_close_and_open(destination: DataDestination, read: Read):
+    batch = make_batch(5)
+    destination.write_batch(batch.slice(0, 3))
+    destination.close()
+    destination.open()
+    destination.write_batch(batch)
+    assert read() == sorted(rows_of(batch), key=repr)
+
+
+def test_destination_may_be_closed_and_opened_twice(destination: DataDestination, read: Read):
+    destination.open()
+    destination.write_batch(make_batch(2))
+    destination.close()
+    destination.close()
+    assert len(read()) == 2
+
+
+def test_destination_takes_single_points_as_they_come(destination: DataDestination, read: Read):
+    point = make_point()
+    destination.write(point)
+    destination.write(point)
+    assert read() == [row_of(point)] * 2
+
+
+def test_destination_takes_an_empty_batch_as_nothing(destination: DataDestination, read: Read):
+    destination.write_batch(make_batch(0))
+    assert read() == []
+
+
+def test_destination_keeps_the_order_of_a_series(destination: DataDestination, case: Case, tmp_path: Path):
+    batch = make_batch(60, ["BTC/USDT", "ETH/USDT", "A_B"])
+    for start in range(0, 60, 7):
+        destination.write_batch(batch.slice(start, start + 7))
+    rows = case.read(tmp_path, destination)
+    assert [row for row in rows if row.symbol == "A_B"] == [row for row in rows_of(batch) if row.symbol == "A_B"]
+
+
+def test_destination_tells_an_absent_volume_from_zero(destination: DataDestination, read: Read):
+    for volume in (None, 0.0, 1.5):
+        destination.write(make_point(volume=volume))
+    assert {row.volume for row in read()} == {None, 0.0, 1.5}
+
+
+def test_destination_is_shared_by_threads(destination: DataDestination, read: Read):
+    batches = [make_batch(10, source=f"exchange-{n}") for n in range(6)]
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(destination.write_batch, batches * 2))
+    assert read() == sorted((row for batch in batches for row in rows_of(batch)), key=repr)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.refusing], ids=lambda case: case.name)
+def test_destination_does_not_record_what_it_refused(case: Case, tmp_path: Path):
+    assert case.refusing is not None
+    destination = case.refusing(tmp_path)
+    batch = make_batch(4, ["BTC/USDT", "REFUSED"])
+    for _ in range(2):
+        with pytest.raises(TerminalError) as refusal:
+            destination.write_batch(batch)
+        assert refusal.value.rows == (1, 3)
+    assert case.read(tmp_path, destination) == [row for row in rows_of(batch) if row.symbol != "REFUSED"]
+
+
+def random_part(chance: random.Random, batches: list[PointBatch]) -> PointBatch:
+    slices = []
+    for batch in chance.sample(batches, chance.randint(1, len(batches))):
+        start = chance.randrange(len(batch))
+        slices.append(batch.slice(start, chance.randint(start + 1, len(batch))))
+    return PointBatch.concat(slices)
