@@ -29,7 +29,9 @@ routes = [
         route_id="jsonl_index",
         name="Indices as JSON lines",
         condition="asset_class = 'index'",
-        destination=JSONLinesDestination(str(EXPORTS / "index"), filename_pattern="{symbol}_{timeframe}.jsonl"),
+        destination=JSONLinesDestination(
+            str(EXPORTS / "index"), filename_pattern="{symbol}_{timeframe}.jsonl"
+        ),
     ),
     Route(
         route_id="large_moves",
@@ -39,4 +41,6 @@ routes = [
         priority=RoutePriority.HIGH,
     ),
 ]
-default_destination = JSONLinesDestination(str(EXPORTS / "unmatched"), filename_pattern="{symbol}_{timeframe}.jsonl")
+default_destination = JSONLinesDestination(
+    str(EXPORTS / "unmatched"), filename_pattern="{symbol}_{timeframe}.jsonl"
+)

@@ -60,7 +60,7 @@ def surely_valid(frame: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, Mask]
 
 def misaligned(typed: pl.DataFrame) -> Mask:
     """Return the rows of a frame of `FRAME_SCHEMA` that `checks.is_misaligned` speaks of."""
-    starts = _physical(typed["timestamp"])
+    starts = typed["timestamp"].to_numpy().view(np.int64)
     found = np.zeros(len(typed), dtype=np.bool_)
     for timeframe in _distinct(typed["timeframe"]):
         if timeframe in INTRADAY:
@@ -94,6 +94,8 @@ def _volume(raw: pl.Series, rules: Rules) -> Column:
 
 
 def _score(raw: pl.Series, rules: Rules) -> Column:
+    if raw.null_count() == len(raw):
+        return Column(_constant(raw, pl.Float64(), value=1.0), _everywhere(raw))
     values, sure = _number(raw)
     values = values.fill_null(1.0) if values.null_count() else values
     numbers = values.to_numpy()
@@ -129,10 +131,10 @@ def _timestamp(raw: pl.Series, rules: Rules) -> Column:
         values, sure = _of_counts(raw, TIMESTAMP_UNITS[rules.timestamp_unit])
     else:
         return _unreadable(raw, _DATETIME)
-    starts = _physical(values)
+    starts = values.to_numpy().view(np.int64)  # an absent one is the smallest integer
     latest = min(LATEST, rules.latest())
     inside = (starts >= _microseconds(EARLIEST)) & (starts <= _microseconds(latest))
-    return Column(values, sure & inside & _is_given(values))
+    return Column(values, sure & inside)
 
 
 def _of_datetimes(raw: pl.Series, rules: Rules) -> Column:
@@ -151,7 +153,7 @@ def _of_counts(raw: pl.Series, per_second: int) -> Column:
     """Read integers since 1970 of which `per_second` make a second."""
     if raw.dtype != pl.Int64:
         raw = raw.cast(pl.Int64, strict=False)
-    counts = _physical(raw)
+    counts = raw.fill_null(0).to_numpy()
     if per_second > 1_000_000:
         factor = per_second // 1_000_000
         values, sure = raw // factor, counts % factor == 0
@@ -183,11 +185,6 @@ def _shift(tail: str) -> int | None:
     return None if offset is None else (fraction - offset) // timedelta(microseconds=1)
 
 
-def _physical(values: pl.Series) -> npt.NDArray[np.int64]:
-    whole = values.to_physical()
-    return (whole.fill_null(0) if whole.null_count() else whole).to_numpy()
-
-
 def _microseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
@@ -217,23 +214,22 @@ def _stays(word: str, check: Callable[[Any, str, Rules], str], rules: Rules) -> 
 
 
 def _flag(raw: pl.Series, rules: Rules) -> Column:
-    if raw.dtype in _TEXT_TYPES:
-        words = raw.cast(pl.String)
-        values = words.replace_strict(
-            list(FLAGS), list(FLAGS.values()), default=None, return_dtype=pl.Boolean
-        )
-        return Column(values.fill_null(value=False), ~(_is_given(words) & ~_is_given(values)))
-    if raw.dtype in (pl.Boolean, pl.Null):
-        values = raw if raw.dtype == pl.Boolean and not raw.null_count() else raw.cast(pl.Boolean).fill_null(value=False)
-        return Column(values, _everywhere(raw))
-    return _unreadable(raw, pl.Boolean())
+    if raw.null_count() == len(raw):
+        return Column(_constant(raw, pl.Boolean(), value=False), _everywhere(raw))
+    if raw.dtype == pl.Boolean:
+        return Column(raw.fill_null(value=False) if raw.null_count() else raw, _everywhere(raw))
+    if raw.dtype not in _TEXT_TYPES:
+        return _unreadable(raw, pl.Boolean())
+    words, meanings = list(FLAGS), list(FLAGS.values())
+    values = raw.cast(pl.String).replace_strict(words, meanings, default=None, return_dtype=pl.Boolean)
+    return Column(values.fill_null(value=False), ~(_is_given(raw) & ~_is_given(values)))
 
 
 def _indicators(raw: pl.Series, rules: Rules) -> Column:
     if raw.null_count() == len(raw):
-        return Column(_nulls(raw, _INDICATORS), _everywhere(raw))
+        return Column(_constant(raw, _INDICATORS), _everywhere(raw))
     if raw.dtype != _INDICATORS:
-        return Column(_nulls(raw, _INDICATORS), ~_is_given(raw))
+        return Column(_constant(raw, _INDICATORS), ~_is_given(raw))
     return Column(raw, _everywhere(raw) if _are_plain(raw, rules) else ~_is_given(raw))
 
 
@@ -285,9 +281,9 @@ def _as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
     return raw if raw.dtype == dtype else raw.cast(dtype)
 
 
-def _nulls(like: pl.Series, dtype: pl.DataType) -> pl.Series:
-    return pl.Series(like.name, [None], dtype=dtype).new_from_index(0, len(like))
+def _constant(like: pl.Series, dtype: pl.DataType, *, value: float | None = None) -> pl.Series:
+    return pl.Series(like.name, [value], dtype=dtype).new_from_index(0, len(like))
 
 
 def _unreadable(raw: pl.Series, dtype: pl.DataType) -> Column:
-    return Column(_nulls(raw, dtype), np.zeros(len(raw), dtype=np.bool_))
+    return Column(_constant(raw, dtype), np.zeros(len(raw), dtype=np.bool_))

@@ -35,8 +35,10 @@ def columns_of(points: Any) -> pl.DataFrame | list[dict[str, Any]]:
         DecodeError: `envelope.shape`, if its columns cannot be read.
     """
     try:
-        if isinstance(points, pl.DataFrame | pl.LazyFrame):
-            return points.lazy().collect()
+        if isinstance(points, pl.DataFrame):
+            return points
+        if isinstance(points, pl.LazyFrame):
+            return points.collect()
         if isinstance(points, pa.Table | pa.RecordBatch):
             return pl.DataFrame(pl.from_arrow(points))
         return _of_pandas(points)

@@ -114,7 +114,7 @@ def _fields(data: Any) -> dict[str, Any]:
 def _line(reason: Reason, data: Mapping[str, Any]) -> InitErrorDetails:
     loc = tuple(reason.field.split(".", 1)) if reason.field else ()
     return InitErrorDetails(
-        type=PydanticCustomError(reason.code, reason.message),  # type: ignore[type-arg]
+        type=PydanticCustomError(reason.code, reason.message),
         loc=loc,
         input=data.get(loc[0]) if loc else dict(data),
     )

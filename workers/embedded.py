@@ -58,11 +58,15 @@ class EmbeddedRedis:
             ConfigError: No server program is installed, one already runs in the folder, or it does not start.
         """
         if running_url(self.folder.parent) is not None:
-            raise ConfigError("embedded.running", str(self.folder), "a Redis already runs here: stop that fleet first")
+            raise ConfigError(
+                "embedded.running", str(self.folder), "a Redis already runs here: stop that fleet first"
+            )
         program = _program()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         port, password = _free_port(), secrets.token_urlsafe(24)
-        config = _CONFIG.format(port=port, password=password, folder=json.dumps(str(self.folder)), memory=self.memory)
+        config = _CONFIG.format(
+            port=port, password=password, folder=json.dumps(str(self.folder)), memory=self.memory
+        )
         _write_private(self.folder / "redis.conf", config)
         self._process = subprocess.Popen(  # noqa: S603
             [program, str(self.folder / "redis.conf")],
@@ -87,7 +91,9 @@ class EmbeddedRedis:
                     return
                 time.sleep(0.02)
         self.stop()
-        raise ConfigError("embedded.start", str(self.folder), f"Redis did not start: see {self.folder / 'redis.log'}")
+        raise ConfigError(
+            "embedded.start", str(self.folder), f"Redis did not start: see {self.folder / 'redis.log'}"
+        )
 
     def stop(self) -> None:
         """Stop the server; its append-only file is written out first. Safe to call twice."""

@@ -136,7 +136,9 @@ class Journey:
             return 0
         with self._keeper.holding(claim):
             if claim.silent > MOST_SILENT:
-                self._halve(claim, TerminalError(f"{claim.silent - 1} workers died while they worked on it"), "poison")
+                self._halve(
+                    claim, TerminalError(f"{claim.silent - 1} workers died while they worked on it"), "poison"
+                )
                 return 0
             return self._write(claim, self.store.load(claim))
 
@@ -155,10 +157,13 @@ class Journey:
                 return 0
             positions = transformed.rows.positions
             letters += [
-                _letter(claim, batch, int(positions[row]), "destination.refused", _said(error)) for row in error.rows
+                _letter(claim, batch, int(positions[row]), "destination.refused", _said(error))
+                for row in error.rows
             ]
         except UnavailableError as error:
-            delay = min(error.retry_after if error.retry_after is not None else route.retry_delay, self.retry_cap)
+            delay = min(
+                error.retry_after if error.retry_after is not None else route.retry_delay, self.retry_cap
+            )
             self._give_back(claim, error, delay, counted=False)
         except Exception as error:  # anything a destination may raise counts as transient
             self._try_again_or_bury(claim, route, batch, error)
@@ -297,4 +302,3 @@ def _name(batch: PointBatch, row: int) -> tuple[str, int]:
             return part.batch_id, int(part.rows.positions[row])
         row -= len(part.rows)
     raise IndexError(row)
-

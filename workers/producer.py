@@ -92,7 +92,9 @@ class Producer:
         patience: Seconds to go on trying while the fleet is away or busy, before an error says so.
     """
 
-    def __init__(self, url: str | None = None, *, linger: float | None = None, patience: float = 30.0) -> None:
+    def __init__(
+        self, url: str | None = None, *, linger: float | None = None, patience: float = 30.0
+    ) -> None:
         s = settings()
         self._url = url or require_broker_url()
         self._linger = s.linger if linger is None else linger
@@ -138,7 +140,9 @@ class Producer:
         batch_id = batch_id or str(ULID())
         letters = [_letter(refused, batch_id) for refused in admission.refused]
         answer = self._persist(
-            lambda: self._store.accept(batch_id, admission.batch, letters=letters, context=context, remember=remember)
+            lambda: self._store.accept(
+                batch_id, admission.batch, letters=letters, context=context, remember=remember
+            )
         )
         if answer.nudge:
             self._nudge()
@@ -274,7 +278,9 @@ class Producer:
         """Wait for a batch that is full or has lingered long enough; None at the end."""
         with self._change:
             self._change.wait_for(
-                lambda: self._closing or (self._failure is None and bool(self._queue or self._gathering.points))
+                lambda: (
+                    self._closing or (self._failure is None and bool(self._queue or self._gathering.points))
+                )
             )
             if self._closing:
                 return None

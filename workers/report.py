@@ -77,7 +77,9 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, the computed figures included."""
-        routes = [asdict(route) | {"owed": route.owed, "average": round(route.average, 1)} for route in self.routes]
+        routes = [
+            asdict(route) | {"owed": route.owed, "average": round(route.average, 1)} for route in self.routes
+        ]
         return asdict(self) | {"owed": self.owed, "holds": not self.broken, "routes": routes}
 
 
@@ -115,7 +117,10 @@ def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None) -> 
     return RouteReport(
         route_id=route_id,
         destination=table.destination_name(route_id) if known and table is not None else "",
-        **{name: int(debt.get(name, 0)) for name in ("matched", "delivered", "dropped", "dead", "failed", "replayed")},
+        **{
+            name: int(debt.get(name, 0))
+            for name in ("matched", "delivered", "dropped", "dead", "failed", "replayed")
+        },
         pending=int(debt.get("owed_pending", 0)),
         in_parts=int(debt.get("owed_parts", 0)),
         parts=int(debt.get("parts", 0)),
@@ -136,10 +141,19 @@ def _broken(found: Mapping[str, Any], totals: Mapping[str, int], routes: list[Ro
     def law(name: str, left: float, right: float) -> str | None:
         return None if left == right else f"{name}: {left:g} is not {right:g}"
 
-    t = {name: totals.get(name, 0) for name in ("accepted", "invalid", "routed", "matched", "unmatched", "failed")}
+    t = {
+        name: totals.get(name, 0)
+        for name in ("accepted", "invalid", "routed", "matched", "unmatched", "failed")
+    }
     checks = [
-        law("accepted = invalid + waiting + routed", t["accepted"], t["invalid"] + found["unrouted"] + t["routed"]),
-        law("routed = matched + unmatched + failed", t["routed"], t["matched"] + t["unmatched"] + t["failed"]),
+        law(
+            "accepted = invalid + waiting + routed",
+            t["accepted"],
+            t["invalid"] + found["unrouted"] + t["routed"],
+        ),
+        law(
+            "routed = matched + unmatched + failed", t["routed"], t["matched"] + t["unmatched"] + t["failed"]
+        ),
         law("batches kept = batches somebody waits for", totals.get("batches", 0), found["live"]),
         law("batches whose debts differ from their pending rows and parts = 0", found["strayed"], 0),
     ]
@@ -152,5 +166,7 @@ def _broken(found: Mapping[str, Any], totals: Mapping[str, int], routes: list[Ro
             )
         )
         if route.written is not None and route.written < route.delivered:
-            checks.append(f"{route.route_id}: {route.delivered} delivered, but its files hold {route.written}")
+            checks.append(
+                f"{route.route_id}: {route.delivered} delivered, but its files hold {route.written}"
+            )
     return [check for check in checks if check is not None]

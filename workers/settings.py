@@ -25,6 +25,7 @@ class Settings(BaseSettings):
         retry_cap: Most seconds between two attempts of one part.
         remember: Seconds for which a batch id is told from a repeat.
         linger: Seconds for which a producer gathers single points.
+        volatile: Accept a broker without an append-only file, which loses everything when it ends.
         flower_port: Where `candlefleet up` serves Flower, on loopback.
     """
 
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     retry_cap: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     remember: int = Field(default=3600, ge=60)
     linger: float = Field(default=0.005, ge=0, le=10, allow_inf_nan=False)
+    volatile: bool = False
     flower_port: int = Field(default=5555, ge=0, le=65535)
 
     @model_validator(mode="after")
@@ -64,7 +66,11 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = "CANDLEFLEET_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else "settings"
+        name = (
+            "CANDLEFLEET_" + "_".join(str(part) for part in first["loc"]).upper()
+            if first["loc"]
+            else "settings"
+        )
         raise ConfigError("settings", name, first["msg"]) from None
 
 

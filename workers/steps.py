@@ -65,8 +65,12 @@ class Watchdog(_Repeating):
 
         def look() -> None:
             taken = sum(state.total_count.values())
-            if stall.lasts(waiting=_waiting(consumer.app, queues), busy=bool(state.reserved_requests), taken=taken):
-                logger.critical("Nothing was taken from a queue that is not empty: stopping.", extra={"queues": queues})
+            if stall.lasts(
+                waiting=_waiting(consumer.app, queues), busy=bool(state.reserved_requests), taken=taken
+            ):
+                logger.critical(
+                    "Nothing was taken from a queue that is not empty: stopping.", extra={"queues": queues}
+                )
                 state.should_stop = 70  # EX_SOFTWARE
 
         return look

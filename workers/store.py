@@ -18,7 +18,7 @@ from redis.retry import Retry
 from ulid import ULID
 
 from router.batch import BatchRows, PointBatch
-from router.errors import FleetUnreachableError
+from router.errors import ConfigError, FleetUnreachableError
 from router.rows import Rows
 
 PREFIX: Final = "candlefleet:"
@@ -222,7 +222,8 @@ class Store:
             *(1 if ordered else most_parts, FIRST_NUDGE, str(ULID()), SERVED_FOR),
         )
         return [
-            Nudge(part.decode(), route_id, int(rows)) for part, rows in zip(answer[::2], answer[1::2], strict=True)
+            Nudge(part.decode(), route_id, int(rows))
+            for part, rows in zip(answer[::2], answer[1::2], strict=True)
         ]
 
     def claim(self, part_id: str, token: str, lease: float) -> Claim | Literal["gone", "taken", "early"]:
@@ -264,7 +265,9 @@ class Store:
         """Keep a claim for `lease` more seconds; False if the part is no longer held by it."""
         return bool(self._run("renew", claim.part_id, claim.token, lease))
 
-    def settle(self, claim: Claim, *, delivered: int, dropped: int = 0, letters: Sequence[Letter] = ()) -> bool:
+    def settle(
+        self, claim: Claim, *, delivered: int, dropped: int = 0, letters: Sequence[Letter] = ()
+    ) -> bool:
         """Say that no row of a part is owed any more, and bury those refused; True if this closed the flush."""
         verdict, closed = self._run("settle", claim.part_id, delivered, dropped, *_pairs(letters))
         return bool(verdict == b"settled" and closed)
@@ -312,10 +315,41 @@ class Store:
         for name, fields in found:
             yield {"id": name.decode(), **json.loads(fields[b"letter"])}
 
-    def ping(self) -> dict[str, Any]:
-        """Return Redis' INFO, and so prove that it answers."""
+    def check(self, *, volatile: bool = False) -> None:
+        """Make sure that Redis keeps what it is given.
+
+        Args:
+            volatile: Accept a Redis that holds everything in memory only.
+
+        Raises:
+            ConfigError: It evicts (``redis.eviction``), keeps no append-only file (``redis.volatile``), could
+                not write to it the last time (``redis.disk``), or is too old (``redis.version``).
+        """
         with self._translated():
-            return self.redis.info()  # type: ignore[return-value]
+            info: dict[str, Any] = self.redis.info()  # type: ignore[assignment]
+        place = f"the broker at {self._place()}"
+        if int(str(info["redis_version"]).split(".")[0]) < 7:
+            raise ConfigError("redis.version", place, f"it is version {info['redis_version']}: 7.0 is the least")
+        if info["maxmemory_policy"] != "noeviction":
+            policy = info["maxmemory_policy"]
+            raise ConfigError(
+                "redis.eviction", place, f"maxmemory-policy is {policy}, so it may drop points: set noeviction"
+            )
+        if not info["aof_enabled"] and not volatile:
+            raise ConfigError(
+                "redis.volatile",
+                place,
+                "it keeps no append-only file, so a crash loses every point it holds: set appendonly yes, "
+                "or CANDLEFLEET_VOLATILE=true if you can send them again",
+            )
+        if info.get("aof_last_write_status", "ok") != "ok":
+            raise ConfigError("redis.disk", place, "it could not write its append-only file: look at its disk")
+
+    def now(self) -> float:
+        """Return the time of Redis, which is the fleet's: seconds since 1970."""
+        with self._translated():
+            seconds, microseconds = self.redis.time()  # type: ignore[misc]
+        return float(seconds) + float(microseconds) / 1e6
 
     def _run(self, name: str, *arguments: Any) -> Any:
         script: Script = self._scripts[name]
@@ -344,7 +378,11 @@ def _sources() -> dict[str, str]:
     sources = {}
     for path in sorted(_SCRIPTS.glob("*.lua")):
         if path.stem != "common":
-            flags = "" if path.stem in _FILLING else " flags=" + ("no-writes" if path.stem in _READING else "allow-oom")
+            flags = (
+                ""
+                if path.stem in _FILLING
+                else " flags=" + ("no-writes" if path.stem in _READING else "allow-oom")
+            )
             sources[path.stem] = f"#!lua{flags}\n{common}\n{path.read_text()}"
     return sources
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-from router.errors import CandlefleetError, ConfigError
+from router.errors import ConfigError
 from router.table import RouteTable, load_routes
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.settings import Settings
@@ -68,7 +68,8 @@ class Fleet:
         progress("starting Redis")
         self._start_broker()
         store = Store.connect(self.url, memory=self.settings.memory, remember=self.settings.remember)
-        since = _server_time(store)
+        store.check(volatile=self.settings.volatile)
+        since = store.now()
         progress("starting workers")
         for name, command in self._commands():
             self._spawn(name, command)
@@ -82,7 +83,9 @@ class Fleet:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                "fleet.running", str(self.settings.dir), "a fleet already runs here: stop it, or set CANDLEFLEET_DIR to another folder"
+                "fleet.running",
+                str(self.settings.dir),
+                "a fleet already runs here: stop it, or set CANDLEFLEET_DIR to another folder",
             ) from None
 
     def _start_broker(self) -> None:
@@ -95,9 +98,19 @@ class Fleet:
     def _commands(self) -> list[tuple[str, list[str]]]:
         celery = [sys.executable, "-m", "celery", "-A", "workers"]
         quiet = ["--without-gossip", "--without-mingle", "-E", "-l", "INFO"]
-        commands = [("router", [*celery, "worker", "-Q", "router,maint", "-n", "router@%h", "-c", "1", *quiet])]
+        commands = [
+            ("router", [*celery, "worker", "-Q", "router,maint", "-n", "router@%h", "-c", "1", *quiet])
+        ]
         for name in self.table.destinations():
-            worker = ["worker", "-Q", f"destinations.{name}", "-n", f"{name}@%h", "-c", str(self._concurrency)]
+            worker = [
+                "worker",
+                "-Q",
+                f"destinations.{name}",
+                "-n",
+                f"{name}@%h",
+                "-c",
+                str(self._concurrency),
+            ]
             commands.append((name, [*celery, *worker, *quiet]))
         commands.append(("beat", [*celery, "beat", "-l", "WARNING"]))
         if self._flower:
@@ -134,7 +147,11 @@ class Fleet:
                 if member.process.poll() is not None:
                     raise ConfigError("fleet.start", member.name, self._last_words(member.name))
             if time.monotonic() > ends:
-                raise ConfigError("fleet.start", ", ".join(sorted(missing)), f"not ready after {_STARTED_WITHIN:g} s: see {self.folder / 'logs'}")
+                raise ConfigError(
+                    "fleet.start",
+                    ", ".join(sorted(missing)),
+                    f"not ready after {_STARTED_WITHIN:g} s: see {self.folder / 'logs'}",
+                )
             progress(f"waiting for {len(missing)} of {len(wanted)} workers and routes")
             time.sleep(0.1)
 
@@ -186,14 +203,3 @@ class Fleet:
 def _kill_group(process: subprocess.Popen[Any]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _server_time(store: Store) -> float:
-    info = store.ping()
-    if info.get("maxmemory_policy", "noeviction") != "noeviction":
-        raise ConfigError("redis.eviction", "broker", f"maxmemory-policy is {info['maxmemory_policy']}: it must be noeviction, or Redis drops what is owed")
-    seconds, microseconds = store.redis.time()  # type: ignore[misc]
-    return float(seconds) + float(microseconds) / 1e6
-
-
-__all__ = ["CandlefleetError", "Fleet", "Member"]

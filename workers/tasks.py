@@ -12,7 +12,7 @@ from celery import Task, current_app, shared_task
 from celery.signals import celeryd_init, worker_process_init, worker_process_shutdown
 from kombu import Exchange, Queue
 
-from router.errors import ConfigError
+from router.errors import CandlefleetError, ConfigError
 from router.route import DEFAULT_ROUTE_ID, Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.journey import Again, Journey
@@ -113,7 +113,12 @@ for _route in table().by_priority():
 
 
 @celeryd_init.connect
-def _add_queues(**_: Any) -> None:
+def _prepare(**_: Any) -> None:
+    """Refuse to start on a broker that does not keep what it is given; tell Celery of the destinations' queues."""
+    try:
+        store().check(volatile=settings().volatile)
+    except CandlefleetError as error:
+        raise SystemExit(f"candlefleet: {error}") from None
     for known in table().by_priority():
         current_app.amqp.queues.add(_queue(known.route_id))
 

@@ -105,7 +105,11 @@ def test_condition_is_refused_with_its_code_place_and_reason(condition, code, me
 
 @pytest.mark.parametrize(
     "expr",
-    [pl.lit(value=True), pl.col("symbol").cast(pl.Int64) > 3, pl.col("technical_indicators").map.get("rsi") > 3],
+    [
+        pl.lit(value=True),
+        pl.col("symbol").cast(pl.Int64) > 3,
+        pl.col("technical_indicators").map.get("rsi") > 3,
+    ],
 )
 def test_expression_over_one_row_is_taken(expr):
     assert compile_condition(expr, "r").text == str(expr)

@@ -33,7 +33,9 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    concurrency: Annotated[int, typer.Option("-c", "--concurrency", min=1, help="Processes of each destination's worker.")] = 1,
+    concurrency: Annotated[
+        int, typer.Option("-c", "--concurrency", min=1, help="Processes of each destination's worker.")
+    ] = 1,
     flower: Annotated[bool, typer.Option(help="Serve Flower on loopback.")] = True,
 ) -> None:
     """Start a fleet and keep it running until Ctrl-C."""
@@ -51,8 +53,12 @@ def up(
 
 
 def demo(
-    data: Annotated[list[Path] | None, typer.Option("--data", help="Files to send; the example bars otherwise.")] = None,
-    folder: Annotated[Path, typer.Option("--dir", help="Where the fleet and the exports live.")] = Path("demo-data"),
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="Files to send; the example bars otherwise.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--dir", help="Where the fleet and the exports live.")] = Path(
+        "demo-data"
+    ),
     flower: Annotated[bool, typer.Option(help="Start Flower too.")] = True,
 ) -> None:
     """Send real bars through the example routes, show what became of them, and stop."""
@@ -70,7 +76,9 @@ def demo(
         after = wait_until_at_rest(store, fleet.table, stop)
         _show(before, after, time.monotonic() - began, fleet.table)
         if sent.again:
-            screen.say(f"{screen.number(sent.again)} points were sent before, and were not taken again (delete {folder} to start afresh)")
+            screen.say(
+                f"{screen.number(sent.again)} points were sent before, and were not taken again (delete {folder} to start afresh)"
+            )
     if after.broken or not after.at_rest:
         raise typer.Exit(1)
 

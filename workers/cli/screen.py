@@ -8,7 +8,14 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from workers.report import Report
@@ -53,7 +60,9 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         text = name.startswith("<")
-        drawn.add_column(name.lstrip("<"), justify="left" if text else "right", overflow="fold", no_wrap=not text)
+        drawn.add_column(
+            name.lstrip("<"), justify="left" if text else "right", overflow="fold", no_wrap=not text
+        )
     for row in rows:
         drawn.add_row(*row)
     return drawn

@@ -63,7 +63,9 @@ def send(
     screen.out.print("; ".join(parts), soft_wrap=True)
 
 
-def send_files(files: Iterable[Path], *, url: str | None = None, format_: str | None = None, again: bool = False) -> Sent:
+def send_files(
+    files: Iterable[Path], *, url: str | None = None, format_: str | None = None, again: bool = False
+) -> Sent:
     """Send every chunk of every file under an id made of the file's content, so that a repeat adds nothing."""
     total = Sent(0, 0, 0)
     with Producer(url) as producer, screen.progress("") as bar:
@@ -102,6 +104,8 @@ def wait_until_at_rest(store: Store, table: RouteTable | None, stop: threading.E
             done = sum(route.delivered + route.dropped + route.dead for route in found.routes)
             first = done if first is None else first
             rate = (done - first) / max(1e-6, time.monotonic() - began)
-            bar.update(task, completed=done, total=done + found.owed + found.waiting, rate=f"{rate:,.0f} points/s")
+            bar.update(
+                task, completed=done, total=done + found.owed + found.waiting, rate=f"{rate:,.0f} points/s"
+            )
             if found.at_rest or stop.wait(0.05):
                 return found

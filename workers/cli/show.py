@@ -16,7 +16,9 @@ from workers.settings import require_broker_url, settings
 from workers.store import Store
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-RoutesFile = Annotated[Path | None, typer.Option("--routes", help="The routes file; CANDLEFLEET_ROUTES otherwise.")]
+RoutesFile = Annotated[
+    Path | None, typer.Option("--routes", help="The routes file; CANDLEFLEET_ROUTES otherwise.")
+]
 
 routes_app = typer.Typer(help="Look at the routes.", no_args_is_help=True)
 letters_app = typer.Typer(help="Look at what could not be delivered.", no_args_is_help=True)
@@ -70,7 +72,9 @@ def status_table(found: Report) -> object:
             (
                 route.route_id,
                 f"destinations.{route.destination}" if route.destination else "unknown",
-                *map(screen.number, (route.pending, route.in_parts, route.owed, route.delivered, route.dropped)),
+                *map(
+                    screen.number, (route.pending, route.in_parts, route.owed, route.delivered, route.dropped)
+                ),
                 screen.number(route.dead + route.failed),
                 screen.number(route.rate),
             )
@@ -101,7 +105,13 @@ def routes_list(routes: RoutesFile = None, json: Json = False) -> None:
     screen.out.print(
         screen.table(
             ("<route", "<condition", "<destination", "<queue", "<priority", "<enabled"),
-            ([str(row[name]) for name in ("route_id", "condition", "destination", "queue", "priority", "enabled")] for row in rows),
+            (
+                [
+                    str(row[name])
+                    for name in ("route_id", "condition", "destination", "queue", "priority", "enabled")
+                ]
+                for row in rows
+            ),
         )
     )
 
@@ -125,7 +135,9 @@ def _described(route: Route, table: RouteTable) -> dict[str, object]:
 
 
 @letters_app.command("list")
-def letters_list(limit: Annotated[int, typer.Option(help="The newest so many.")] = 20, json: Json = False) -> None:
+def letters_list(
+    limit: Annotated[int, typer.Option(help="The newest so many.")] = 20, json: Json = False
+) -> None:
     """List the newest dead letters: when, which route, every reason, and the original."""
     letters = list(connect().letters(limit))
     if json:

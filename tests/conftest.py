@@ -1,0 +1,36 @@
+"""The services that tests share: one Redis for the session, emptied for every test that asks for a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from router.errors import ConfigError
+from workers.embedded import EmbeddedRedis
+from workers.store import Store
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a Redis that belongs to this session alone."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("session"), memory=256 << 20)
+    try:
+        server.start()
+    except ConfigError as error:
+        if error.code != "embedded.missing" or "CI" in os.environ:
+            raise
+        pytest.skip(f"needs redis: {error.message}")
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    """Give the store of a fleet that has not accepted anything yet."""
+    fresh = Store.connect(redis_url)
+    with closing(fresh.redis):
+        fresh.redis.flushdb()
+        yield fresh
