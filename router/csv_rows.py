@@ -1,0 +1,125 @@
+"""Read lines of CSV as rows of text: whole blocks at once, line by line where something is odd."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import polars as pl
+
+from router.admission import Unreadable
+from router.errors import ConfigError, DecodeError
+from router.lines import MAX_LINE, Lines, fault_of, unreadable
+from router.names import nearest
+from router.schema import COLUMNS
+
+#: Columns that a file may lack.
+OPTIONAL: Final = frozenset({"volume", "data_quality_score", "is_realtime", "technical_indicators"})
+_MAX_SPAN: Final = 64  # lines that one quoted record may take
+
+
+class CsvRows:
+    """The rows of a CSV file after its header.
+
+    Raises:
+        ConfigError: `csv.header`, if a column is missing or doubled.
+        DecodeError: `envelope.encoding`, if the header is not UTF-8.
+    """
+
+    def __init__(self, lines: Lines, name: str, constants: Mapping[str, str]) -> None:
+        """Read the header.
+
+        Args:
+            lines: The lines of the file.
+            name: What to call it in errors.
+            constants: Values of columns that the file lacks.
+        """
+        self._lines = lines
+        self._names = _header(lines.take(), name)
+        self._constants = {key: value for key, value in constants.items() if key not in self._names}
+        _check_columns(self._names, self._constants, name)
+
+    def read(self, block: list[bytes], first: int) -> tuple[pl.DataFrame | list[Any], Sequence[int]]:
+        """Return the rows of a block and the line on which each starts.
+
+        Args:
+            block: Lines; those that the last record needs beyond it are taken and added.
+            first: The number of the first of them.
+        """
+        data = b"".join(block)
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        if self._is_plain(block, data):
+            return self._frame(data), range(first, first + len(block))
+        rows, numbers, at = [], [], 0
+        while at < len(block):
+            if not block[at].strip(b"\r\n"):
+                at += 1
+                continue
+            row, span = self._row(block, at)
+            rows.append(row)
+            numbers.append(first + at)
+            at += span
+        return rows, numbers
+
+    def _is_plain(self, block: list[bytes], data: bytes) -> bool:
+        commas = len(self._names) - 1
+        if commas == 0 or b'"' in data or b"\0" in data or b"\r" in data:
+            return False
+        if any(line.count(b",") != commas for line in block) or max(map(len, block)) == MAX_LINE:
+            return False
+        return data.isascii() or fault_of(data) is None
+
+    def _frame(self, data: bytes) -> pl.DataFrame:
+        schema = dict.fromkeys(self._names, pl.String)
+        frame = pl.read_csv(data, has_header=False, schema=schema, quote_char=None, infer_schema=False)
+        constants = [pl.lit(value).alias(key) for key, value in self._constants.items()]
+        return frame.select(name for name in self._names if name in COLUMNS).with_columns(constants)
+
+    def _row(self, block: list[bytes], at: int) -> tuple[dict[str, Any] | Unreadable, int]:
+        """Return the record that starts on a line, and how many lines it takes."""
+        fault = fault_of(block[at])
+        if fault is not None:
+            return fault, 1
+        cells, span = self._cells(block, at)
+        if cells is None:
+            message = "its quotes are not closed, or followed by something else than a comma"
+            return unreadable(block[at], "csv.quotes", message), 1
+        if len(cells) != len(self._names):
+            message = f"has {len(cells)} cells where the header has {len(self._names)}"
+            return unreadable(block[at], "csv.columns", message), 1
+        pairs = zip(self._names, cells, strict=True)
+        return {**self._constants, **{key: value or None for key, value in pairs if key in COLUMNS}}, span
+
+    def _cells(self, block: list[bytes], at: int) -> tuple[list[str] | None, int]:
+        text = ""
+        for span in range(1, _MAX_SPAN + 1):
+            if at + span > len(block) and not self._lengthen(block):
+                break
+            line = block[at + span - 1]
+            if fault_of(line) is not None:
+                break
+            text += line.decode()
+            cells = _cells_of(text)
+            if cells is not None or not _is_open(text):
+                return cells, span
+        return None, 1
+
+    def _lengthen(self, block: list[bytes]) -> bool:
+        line = self._lines.take()
+        if line:
+            block.append(line)
+        return bool(line)
+
+
+def _cells_of(text: str) -> list[str] | None:
+    try:
+        records = list(csv.reader([text], strict=True))
+    except csv.Error:
+        return None
+    return records[0] if len(records) == 1 else None
+
+
+def _is_open(text: str) -> bool:
+    return text.count('"') % 2 == 1

@@ -1,0 +1,616 @@
+"""The store on a real Redis, driven by actors that may be killed between any two steps.
+
+Every actor is a generator; each call of the store and each write to a destination is one step of it. The
+machine chooses who moves, who dies, which messages are lost, doubled or invented, which answers of Redis
+are lost, and when time passes, and in the end compares what the destinations hold with what was accepted.
+The variants at the end break one rule each, and the same machine must notice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import hypothesis.strategies as st
+import pytest
+import redis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from ulid import ULID
+
+import workers.store
+from destinations.base import DataDestination
+from router.batch import PointBatch
+from router.errors import TerminalError
+from router.rows import Rows
+from tests.make import START, make_point
+from workers.report import report
+from workers.store import PREFIX, Claim, Debt, Letter, Nudge, Store, Verdict, Waiting
+
+LEASE: Final = 10.0
+NOON: Final = 1_750_000_000  # where the clock starts, seconds since 1970
+MOST_ROUNDS: Final = 80  # of the last drain; each passes a minute
+
+Actor = Generator[None, None, None]
+Mood = str
+
+
+# -- what is sent, and what each route makes of it ------------------------------------------------
+
+
+class Kept(PointBatch):
+    """A batch that is encoded once, however often it is sent."""
+
+    def to_ipc(self) -> bytes:
+        return _encoded(self.code)
+
+    def digest(self) -> str:
+        return _fingerprint(self.code)
+
+    @property
+    def code(self) -> int:
+        return _codes(self)[0] // 100
+
+
+CONTENTS: Final = (1, 2, 3, 5, 8, 13, 1, 21)  # points in each of the batches that are sent again and again
+
+
+@cache
+def make_content(number: int) -> Kept:
+    """Return points whose volume tells them apart, of series that every batch shares."""
+    codes = [100 * number + row for row in range(CONTENTS[number])]
+    symbols = ("BTC/USDT", "ETH/USDT", "XRP/USDT")
+    points = [
+        make_point(
+            volume=float(code),
+            symbol=symbols[(number + code) % 3],
+            timestamp=START + timedelta(minutes=code),
+        )
+        for code in codes
+    ]
+    return Kept(PointBatch.of(points).table)
+
+
+@cache
+def _encoded(number: int) -> bytes:
+    return PointBatch.to_ipc(make_content(number))
+
+
+@cache
+def _fingerprint(number: int) -> str:
+    return PointBatch.digest(make_content(number))
+
+
+def _codes(batch: PointBatch) -> list[int]:
+    return [int(volume) for volume in batch.table["volume"].to_pylist()]
+
+
+@cache
+def _codes_of(data: bytes) -> list[int]:
+    return _codes(PointBatch.from_ipc(data))
+
+
+def every_row(code: int) -> bool:
+    return True
+
+
+def is_odd(code: int) -> bool:
+    return code % 2 == 1
+
+
+def is_readable(code: int) -> bool:
+    return code % 5 != 4
+
+
+def is_refused(code: int) -> bool:
+    return code % 7 == 3
+
+
+def is_dropped(code: int) -> bool:
+    return code % 7 == 5
+
+
+class Rule(NamedTuple):
+    """A route as the machine knows it; rows that are not readable fail its condition."""
+
+    route_id: str
+    takes: Callable[[int], bool]
+    ordered: bool = False
+    fails: bool = False
+    max_owed: int | None = None
+
+
+RULES: Final = MappingProxyType(
+    {
+        rule.route_id: rule
+        for rule in (
+            Rule("log", every_row, ordered=True),
+            Rule("odd", is_odd, max_owed=25),
+            Rule("fussy", is_readable, fails=True),
+        )
+    }
+)
+
+
+class Written(NamedTuple):
+    """One row in the destination."""
+
+    route_id: str
+    batch_id: str
+    row: int
+    number: int
+    code: int
+    symbol: str
+
+
+class Shelf(DataDestination):
+    """Remembers which rows of which batch it holds for which route, like a file with a ledger."""
+
+    def __init__(self, *, ledger: str = "rows") -> None:
+        super().__init__()
+        self.rows: list[Written] = []
+        self.part_id = ""  # only the ledger that forgets about rows looks at it
+        self._ledger = ledger
+        self._seen: set[tuple[str, ...]] = set()
+
+    def write_batch(self, batch: PointBatch) -> None:
+        route_id = batch.route_id or ""
+        fails = RULES[route_id].fails
+        names = [(part.batch_id, int(row), part.number) for part in batch.parts for row in part.rows.positions]
+        refused = []
+        for position, (name, code, symbol) in enumerate(
+            zip(names, _codes(batch), batch.table["symbol"].to_pylist(), strict=True)
+        ):
+            if fails and is_refused(code):
+                refused.append(position)
+            elif not self._known(route_id, name):
+                self.rows.append(Written(route_id, *name, code, symbol))
+        self._seen |= {key for name in names for key in self._keys(route_id, name)}
+        if refused:
+            raise TerminalError("not to my taste", refused)
+
+    def _known(self, route_id: str, name: tuple[str, int, int]) -> bool:
+        return any(key in self._seen for key in self._keys(route_id, name))
+
+    def _keys(self, route_id: str, name: tuple[str, int, int]) -> list[tuple[str, ...]]:
+        return {"rows": [(route_id, name[0], str(name[1]))], "parts": [(route_id, self.part_id)], "none": []}[
+            self._ledger
+        ]
+
+
+# -- the world ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is broken: texts of scripts, the destination's ledger, or the order of write and settle."""
+
+    name: str
+    scripts: tuple[tuple[str, str, str], ...] = ()  # script, text, what stands there instead
+    ledger: str = "rows"
+    settles_first: bool = False
+    set_back: bool = False  # only a Redis set back in time shows it
+
+    def sources(self) -> dict[str, str]:
+        """Return every script, broken, and with a clock that the machine sets."""
+        sources = dict(workers.store._sources())
+        for script, text, instead in self.scripts:
+            assert text in sources[script], f"{script}.lua no longer says: {text}"
+            sources[script] = sources[script].replace(text, instead)
+        clock = "redis.call('TIME')"
+        assert all(clock in source for source in sources.values())
+        return {name: text.replace(clock, "{redis.call('GET', 'clock'), '0'}") for name, text in sources.items()}
+
+
+SOUND: Final = Variant("sound")
+
+
+class LossyRedis(redis.Redis):
+    """A client that sometimes does not hear an answer, and runs the script again as redis-py does."""
+
+    deaf = False
+
+    def evalsha(self, *arguments: Any) -> Any:
+        if self.deaf:
+            super().evalsha(*arguments)
+        return super().evalsha(*arguments)
+
+
+class CountedULID(ULID):
+    """A ULID without chance, so that a schedule runs the same way each time; not even a restored Redis repeats one."""
+
+    count = 0
+    clock = NOON
+
+    def __init__(self, value: bytes | None = None) -> None:
+        super().__init__(value or self._next())
+
+    @classmethod
+    def _next(cls) -> bytes:
+        cls.count += 1
+        return (cls.clock * 1000).to_bytes(6, "big") + cls.count.to_bytes(10, "big")
+
+    @classmethod
+    def ahead(cls, seconds: int) -> str:
+        """Return an id made by a process whose clock is ahead."""
+        return str(cls(((cls.clock + seconds) * 1000).to_bytes(6, "big") + cls._next()[6:]))
+
+
+class World:
+    """A fleet of generators around one Redis, and the memory of what was accepted."""
+
+    def __init__(self, store: Store, client: LossyRedis, variant: Variant) -> None:
+        self.store = store
+        self.client = client
+        self.variant = variant
+        self.shelf = Shelf(ledger=variant.ledger)
+        self.sent: dict[str, int] = {}  # batch id -> which content
+        self.accepted: dict[str, int] = {}  # batch id -> acceptance number
+        self.forgotten: dict[str, int] = {}  # accepted, and lost when Redis was set back
+        self.actors: list[Actor] = []
+        self.messages: list[str] = []
+        self.parts: list[str] = []  # every part there ever was
+        self.log: list[str] = []
+        self._dump: tuple[dict[bytes, tuple[bytes, int]], dict[str, int]] | None = None
+        client.flushdb()
+        CountedULID.count, CountedULID.clock = 0, NOON
+        self._set_clock()
+        store.advertise(RULES)
+
+    # -- time, and what Redis holds ---------------------------------------------------------------
+
+    def pass_time(self, seconds: int) -> None:
+        CountedULID.clock += seconds
+        self._set_clock()
+        for key in self.client.keys(PREFIX + "*"):
+            left = self.client.ttl(key)
+            if left >= 0:
+                self.client.expire(key, max(0, left - seconds))
+
+    def _set_clock(self) -> None:
+        self.client.set("clock", CountedULID.clock)
+
+    def dump(self) -> None:
+        keys = self.client.keys(PREFIX + "*")
+        self._dump = ({key: (self.client.dump(key), max(0, self.client.pttl(key))) for key in keys}, dict(self.accepted))
+
+    def restore(self) -> None:
+        if self._dump is None:
+            return
+        values, accepted = self._dump
+        for key in self.client.keys(PREFIX + "*"):
+            self.client.delete(key)
+        for key, (value, left) in values.items():
+            self.client.restore(key, left, value)
+        self.forgotten |= self.accepted
+        self.accepted = dict(accepted)
+
+    # -- actors -----------------------------------------------------------------------------------
+
+    def send(self, content: int, ahead: int) -> None:
+        batch_id = CountedULID.ahead(ahead)
+        self.sent[batch_id] = content
+        self.repeat(batch_id)
+
+    def repeat(self, batch_id: str) -> None:
+        """Send a batch under the id it had; a producer that did not hear the answer does so."""
+        content = self.sent[batch_id]
+        invalid = [Letter("", {"row": content}, [{"code": "test"}], batch_id=batch_id)] if content == 6 else []
+        answer = self.store.accept(batch_id, make_content(content), letters=invalid)
+        if answer.verdict == "accepted":
+            self.accepted[batch_id] = int(answer.detail)
+
+    def route(self, points: int) -> Actor:
+        waiting = self.store.take(points, LEASE)
+        yield
+        for one in waiting:
+            verdict = judge(one)
+            for _ in range(1 + self.client.deaf):
+                self.store.match([verdict])
+            yield
+        yield from self.cut(RULES)
+
+    def cut(self, route_ids: Sequence[str]) -> Actor:
+        for route_id in route_ids:
+            nudges = self.store.cut(route_id, ordered=RULES[route_id].ordered, most_parts=3)
+            yield
+            self.nudge(nudges)
+
+    def nudge(self, nudges: Sequence[Nudge]) -> None:
+        self.messages += [nudge.part_id for nudge in nudges]
+        self.parts += [nudge.part_id for nudge in nudges if nudge.part_id not in self.parts]
+
+    def deliver(self, part_id: str, mood: Mood) -> Actor:
+        claim = self.store.claim(part_id, str(CountedULID()), LEASE)
+        yield
+        if not isinstance(claim, Claim):
+            return
+        if mood == "split" and claim.rows > 1:
+            halves = self.store.split(claim, claim.rows // 2)
+            yield
+            self.nudge(halves)
+            return
+        batch = self.store.load(claim)
+        yield
+        if mood in ("nack", "unavailable"):
+            self.store.nack(claim, delay=2.0, counted=mood == "nack", error="later")
+            return
+        if mood == "renew":
+            self.store.renew(claim, LEASE)
+            yield
+        steps = [self._write(claim, batch), self._settle(claim, batch)]
+        for step in reversed(steps) if self.variant.settles_first else steps:
+            yield from step
+
+    def _write(self, claim: Claim, batch: PointBatch) -> Actor:
+        self.shelf.part_id = claim.part_id
+        kept = batch.filter([not self._drops(claim, code) for code in _codes(batch)]) if len(batch) else batch
+        try:
+            self.shelf.write_batch(kept.for_route(claim.route_id))
+        except TerminalError:
+            pass  # the same rows are found again below
+        yield
+
+    def _drops(self, claim: Claim, code: int) -> bool:
+        return RULES[claim.route_id].fails and is_dropped(code)
+
+    def _settle(self, claim: Claim, batch: PointBatch) -> Actor:
+        fails = RULES[claim.route_id].fails
+        names = [(part.batch_id, int(row)) for part in batch.parts for row in part.rows.positions]
+        letters = [
+            Letter(claim.route_id, code, [{"code": "refused"}], batch_id=batch_id, row=row)
+            for (batch_id, row), code in zip(names, _codes(batch), strict=True)
+            if fails and is_refused(code)
+        ] + [Letter(claim.route_id, None, [{"code": "missing"}])] * (claim.rows - len(batch))
+        dropped = sum(self._drops(claim, code) for code in _codes(batch))
+        delivered = claim.rows - dropped - len(letters)
+        closed = self.store.settle(claim, delivered=delivered, dropped=dropped, letters=letters)
+        yield
+        if closed:
+            yield from self.cut([claim.route_id])
+
+    def sweep(self) -> Actor:
+        self.store.advertise(RULES)
+        found = self.store.sweep()
+        yield
+        self.nudge(found.parts)
+        if found.router:
+            self.actors.append(self.route(1000))
+        yield from self.cut(sorted(found.routes))
+
+    def advance(self, actor: Actor, *, deaf: bool = False) -> None:
+        """Let an actor take one step; if deaf, every script in it runs twice and its first answer is lost."""
+        self.client.deaf = deaf
+        try:
+            next(actor)
+        except StopIteration:
+            self.actors.remove(actor)
+        except redis.ResponseError as error:
+            raise AssertionError(f"a script failed: {error}") from error
+        finally:
+            self.client.deaf = False
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Let sweeps find everything that lost its nudge, while actors of before go on, a step a round."""
+        for batch_id in self.forgotten.keys() - self.accepted.keys():
+            self.repeat(batch_id)
+        for _ in range(MOST_ROUNDS):
+            self.pass_time(61)
+            for actor in list(self.actors):
+                self.advance(actor)
+            self.actors.append(self.sweep())
+            for _ in range(5):
+                for actor in list(self.actors):
+                    self.advance(actor)
+            while self.messages:
+                self.actors.append(self.deliver(self.messages.pop(0), "write"))
+            if not self.actors and report(self.store).at_rest:
+                return
+        raise AssertionError(f"not at rest after {MOST_ROUNDS} rounds: {report(self.store)}")
+
+    def check(self) -> None:
+        """Compare what is in the destination and the dead letters with what was accepted."""
+        letters = Counter(
+            (letter["route_id"], letter["batch_id"], letter["row"]) for letter in self.store.letters(1_000_000)
+        )
+        rows = Counter((row.route_id, row.batch_id, row.row) for row in self.shelf.rows)
+        found = rows + Counter({name: n for name, n in letters.items() if name[0]})
+        assert {name for name, n in found.items() if n > 1} == set(), "delivered or buried more than once"
+        assert owed_by(self.sent, self.accepted) - found.keys() == set(), "lost"
+        assert found.keys() - owed_by(self.sent, self.accepted | self.forgotten) == set(), "not accepted, yet there"
+        for row in self.shelf.rows:
+            assert row.code == 100 * self.sent[row.batch_id] + row.row, "another point under this name"
+        end = report(self.store)
+        assert end.broken == []
+        assert end.bytes == sum(len(data) for data in self._letters())
+        assert self._left_over() == set()
+        if self._dump is None:
+            self._check_without_memory_loss(letters, end.accepted)
+
+    def _check_without_memory_loss(self, letters: Counter[tuple[str, str, int]], accepted: int) -> None:
+        invalid = {batch_id for batch_id in self.accepted if self.sent[batch_id] == 6}
+        assert accepted == sum(CONTENTS[self.sent[batch_id]] for batch_id in self.accepted) + len(invalid)
+        assert Counter(name for name in letters.elements() if not name[0]) == Counter(
+            ("", batch_id, -1) for batch_id in invalid
+        )
+        for symbol in {row.symbol for row in self.shelf.rows}:
+            series = [
+                (row.number, row.row)
+                for row in self.shelf.rows
+                if row.route_id == "log" and row.symbol == symbol
+            ]
+            assert series == sorted(series), f"{symbol} is not in order of acceptance"
+        assert {row.batch_id: row.number for row in self.shelf.rows}.items() <= self.accepted.items()
+
+    def _letters(self) -> Iterator[bytes]:
+        for _, fields in self.client.xrange(PREFIX + "dead"):
+            yield fields[b"letter"]
+
+    def _left_over(self) -> set[str]:
+        keys = {key.decode().removeprefix(PREFIX) for key in self.client.keys(PREFIX + "*")}
+        kept = {"totals", "number", "known", "owing", "dead", "nudged"}
+        return {key for key in keys - kept if key.split(":")[0] not in ("route", "rate", "accepted")}
+
+
+def judge(waiting: Waiting) -> Verdict:
+    """Match one batch against the rules."""
+    codes = _codes_of(waiting.data)
+    debts = [
+        Debt(route_id, Rows.of_mask([rule.takes(code) for code in codes]), rule.max_owed)
+        for route_id, rule in RULES.items()
+    ]
+    failed = [
+        Letter("fussy", code, [{"code": "condition"}], batch_id=waiting.batch_id, row=row)
+        for row, code in enumerate(codes)
+        if not is_readable(code)
+    ]
+    return Verdict(waiting.batch_id, [debt for debt in debts if len(debt.rows)], len(codes), 0, 0, failed)
+
+
+def owed_by(sent: dict[str, int], accepted: dict[str, int]) -> set[tuple[str, str, int]]:
+    """Return every row that must be in a destination or among the dead letters, once."""
+    return {
+        (route_id, batch_id, row)
+        for batch_id in accepted
+        for route_id, one in RULES.items()
+        for row, code in enumerate(_codes(make_content(sent[batch_id])))
+        if not (one.takes(code) and one.fails and is_dropped(code)) and (one.takes(code) or one.fails)
+    }
+
+
+# -- the machine ----------------------------------------------------------------------------------
+
+_MOODS: Final = ("write", "write", "write", "renew", "nack", "unavailable", "split")
+_pick: Final = st.integers(0, 2**16)
+
+
+class Fleet(RuleBasedStateMachine):
+    """Chooses who moves."""
+
+    def __init__(self, make_world: Callable[[], World]) -> None:
+        super().__init__()
+        self.world = make_world()
+
+    @rule(content=st.integers(0, len(CONTENTS) - 1), ahead=st.sampled_from((0, 0, 0, 600)))
+    def producer_sends(self, content: int, ahead: int) -> None:
+        self.world.send(content, ahead)
+
+    @precondition(lambda self: self.world.sent)
+    @rule(pick=_pick)
+    def producer_repeats(self, pick: int) -> None:
+        self.world.repeat(_choose(list(self.world.sent), pick))
+
+    @rule(points=st.sampled_from((4, 30, 1000)))
+    def router_starts(self, points: int) -> None:
+        self.world.actors.append(self.world.route(points))
+
+    @rule()
+    def sweeper_starts(self) -> None:
+        self.world.actors.append(self.world.sweep())
+
+    @precondition(lambda self: self.world.messages)
+    @rule(pick=_pick, mood=st.sampled_from(_MOODS), doubled=st.booleans())
+    def message_arrives(self, pick: int, mood: Mood, doubled: bool) -> None:
+        part_id = _choose(self.world.messages, pick)
+        if not doubled:
+            self.world.messages.remove(part_id)
+        self.world.actors.append(self.world.deliver(part_id, mood))
+
+    @precondition(lambda self: self.world.messages)
+    @rule(pick=_pick)
+    def message_is_lost(self, pick: int) -> None:
+        self.world.messages.remove(_choose(self.world.messages, pick))
+
+    @rule(pick=_pick, mood=st.sampled_from(_MOODS))
+    def message_is_invented(self, pick: int, mood: Mood) -> None:
+        self.world.actors.append(self.world.deliver(_choose([*self.world.parts, "no-such-part"], pick), mood))
+
+    @precondition(lambda self: self.world.actors)
+    @rule(pick=_pick, steps=st.integers(1, 8))
+    def actor_moves(self, pick: int, steps: int) -> None:
+        actor = _choose(self.world.actors, pick)
+        for _ in range(steps):
+            if actor in self.world.actors:
+                self.world.advance(actor)
+
+    @precondition(lambda self: self.world.actors)
+    @rule(pick=_pick)
+    def actor_moves_and_an_answer_is_lost(self, pick: int) -> None:
+        self.world.advance(_choose(self.world.actors, pick), deaf=True)
+
+    @precondition(lambda self: self.world.actors)
+    @rule(pick=_pick)
+    def actor_is_killed(self, pick: int) -> None:
+        self.world.actors.remove(_choose(self.world.actors, pick))
+
+    @rule(seconds=st.sampled_from((1, 3, 12, 12, 40, 3500)))
+    def time_passes(self, seconds: int) -> None:
+        self.world.pass_time(seconds)
+
+    def teardown(self) -> None:
+        self.world.drain()
+        self.world.check()
+
+
+class FleetSetBack(Fleet):
+    """The same, on a Redis that loses its newest memories."""
+
+    @rule()
+    def redis_writes_to_disk(self) -> None:
+        self.world.dump()
+
+    @rule()
+    def power_fails(self) -> None:
+        self.world.restore()
+
+
+def _choose(among: Sequence[Any], pick: int) -> Any:
+    return among[pick % len(among)]
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make parts and windows small enough for batches of a few points."""
+    monkeypatch.setattr(workers.store, "PART_ROWS", 7)
+    monkeypatch.setattr(workers.store, "BACKLOG_ROWS", 20)
+    monkeypatch.setattr(workers.store, "ULID", CountedULID)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[LossyRedis]:
+    with closing(LossyRedis.from_url(redis_url)) as connected:
+        yield connected
+
+
+def run(client: LossyRedis, variant: Variant, *, examples: int, steps: int = 60) -> None:
+    """Run the machine on a variant; the same schedules each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        sources = variant.sources()
+        patch.setattr(workers.store, "_sources", lambda: sources)
+        store = Store(client)
+    machine = FleetSetBack if variant.set_back else Fleet
+    run_state_machine_as_test(
+        lambda: machine(lambda: World(store, client, variant)),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            phases=[Phase.generate],  # a schedule is printed as it was found: shrinking takes minutes
+            derandomize=True,
+            database=None,
+            deadline=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_no_schedule_of_crashes_loses_doubles_or_reorders_a_point(client: LossyRedis) -> None:
+    run(client, SOUND, examples=60)
