@@ -44,8 +44,15 @@ class DataDestination(ABC):
     def close(self) -> None:  # noqa: B027  # a destination without a connection has nothing to close
         """Release what `open` took, at worker shutdown. Safe to call twice."""
 
-    def rows_written(self, route_id: str) -> int | None:
-        """Return how many rows of a route are there, by the destination's own record; None: it keeps none."""
+    def place(self) -> str:
+        """Return where a person finds what was written."""
+        return str(self)
+
+    def on_record(self, route_id: str) -> int | None:
+        """Return how many rows of a route a record says are there that any process of this host can read.
+
+        None: there is no such record.
+        """
         return None
 
     def __str__(self) -> str:

@@ -105,6 +105,14 @@ class FileDestination(DataDestination):
         """Close root and ledger; twice is harmless."""
         self.ledger.close()
 
+    def place(self) -> str:
+        """Return the root folder."""
+        return str(self.ledger.root.path)
+
+    def on_record(self, route_id: str) -> int | None:
+        """Return how many rows of a route the ledger says are in the files; None: nothing was written here yet."""
+        return self.ledger.rows_written(route_id) if self.ledger.exists() else None
+
     def _writes(self, batch: PointBatch) -> list[FileWrite]:
         frame, files = self.pattern.split(batch.frame)
         pieces = _pieces(self.encode, frame, [file.rows for file in files])

@@ -182,6 +182,10 @@ class Ledger:
 
     # -- what was written -----------------------------------------------------------------------
 
+    def exists(self) -> bool:
+        """Return whether anything was ever opened here."""
+        return self._records.path.exists()
+
     def rows_written(self, route_id: str | None) -> int:
         """Return how many rows were ever written for a route; None: those written outside a delivery."""
         with self._opened():

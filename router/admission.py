@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from router.batch import PointBatch, as_frame, table_of
+from router.batch import PointBatch
 from router.checks import Checked, check_point
 from router.columns import misaligned, surely_valid
 from router.errors import Reason
@@ -24,11 +24,13 @@ from router.originals import original_text
 from router.points import NormalizedDataPoint
 from router.rows import Mask
 from router.rules import DEFAULT, Rules
+from router.tables import as_frame, table_of
 
 __all__ = ["Admission", "Refused", "Unreadable", "admit"]
 
 #: Below so many mappings, columns cost more than they save.
 _FEW: Final = 64
+_NOTHING: Final[dict[str, Any]] = {}
 
 Notes = dict[str, dict[str, int]]
 
@@ -95,8 +97,8 @@ def admit(points: Any, rules: Rules = DEFAULT, where: Callable[[int], str] | Non
         typed, sure = surely_valid(points, rules)
         return _joined(typed, sure, rows_of(points, np.flatnonzero(~sure)), rules, where)
     rows = _listed(points)
-    if len(rows) >= _FEW and all(isinstance(row, dict) for row in rows):
-        frame, fits = frame_of(rows)
+    if sum(isinstance(row, dict) for row in rows) >= _FEW:
+        frame, fits = frame_of([row if isinstance(row, dict) else _NOTHING for row in rows])
         typed, sure = surely_valid(frame, rules)
         sure &= fits
         return _joined(typed, sure, [rows[i] for i in np.flatnonzero(~sure)], rules, where)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from hashlib import blake2b
-from operator import itemgetter
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +18,11 @@ from ulid import ULID
 from router.errors import DecodeError
 from router.points import NormalizedDataPoint
 from router.rows import Mask, Rows
-from router.schema import COLUMNS, FRAME_SCHEMA, POINT_SCHEMA, TEXTS, AssetClass
+from router.schema import POINT_SCHEMA
+from router.tables import EPOCH, as_frame, as_table, dicts_of, empty_frame, table_of
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ASSET_CLASSES = {member.value: member for member in AssetClass}
+__all__ = ["BatchRows", "PointBatch", "as_frame", "as_table", "empty_frame", "table_of"]
+
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
@@ -61,13 +61,9 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         parts: Sequence[BatchRows] | None = None,
         route_id: str | None = None,
     ) -> None:
-        """Take a table of `POINT_SCHEMA`, or a frame of `FRAME_SCHEMA`; without `parts` its rows get a new name."""
-        self._table: pa.Table | None = None
-        self._frame: pl.DataFrame | None = None
-        if isinstance(table, pl.DataFrame):
-            self._frame = table
-        else:
-            self._table = table
+        """Take a table of `POINT_SCHEMA` or a frame of `FRAME_SCHEMA`; rows without parts get a new name."""
+        self._table: pa.Table | None = table if isinstance(table, pa.Table) else None
+        self._frame: pl.DataFrame | None = table if isinstance(table, pl.DataFrame) else None
         self.parts: tuple[BatchRows, ...] = (
             (BatchRows(str(ULID()), Rows.all(len(self))),) if parts is None else tuple(parts)
         )
@@ -79,20 +75,18 @@ class PointBatch(Sequence[NormalizedDataPoint]):
     def table(self) -> pa.Table:
         """The columns as an Arrow table of `POINT_SCHEMA`."""
         if self._table is None:
-            assert self._frame is not None
-            self._table = as_table(self._frame)
+            self._table = as_table(self.frame)
         return self._table
 
     @property
     def frame(self) -> pl.DataFrame:
         """The columns as a Polars frame of `FRAME_SCHEMA`; text columns are plain text."""
         if self._frame is None:
-            assert self._table is not None
-            self._frame = as_frame(self._table)
+            self._frame = as_frame(self.table)
         return self._frame
 
     def digest(self) -> str:
-        """Return a fingerprint of the identities (source, symbol, timeframe, timestamp) of the rows in order."""
+        """Return a fingerprint of source, symbol, timeframe and timestamp of the rows in order."""
         table = self.table.combine_chunks()
         seen = blake2b(table["timestamp"].cast(pa.int64()).to_numpy().tobytes(), digest_size=8)
         for name in ("source", "symbol", "timeframe"):
@@ -136,15 +130,19 @@ class PointBatch(Sequence[NormalizedDataPoint]):
     def __repr__(self) -> str:
         if not len(self):
             return "PointBatch(0 points)"
-        stamps, symbols = self.frame["timestamp"], self.frame["symbol"].unique(maintain_order=True)
+        symbols = self.frame["symbol"].unique(maintain_order=True)
+        since_1970 = self.frame["timestamp"].to_physical()
+        ends = (since_1970.min(), since_1970.max())
+        first, last = (f"{EPOCH + timedelta(microseconds=cast(int, end)):%Y-%m-%d %H:%M}" for end in ends)
         named = ", ".join(symbols.head(3).to_list()) + (", …" if len(symbols) > 3 else "")
-        return f"PointBatch({len(self)} points of {named}, {stamps.min():%Y-%m-%d %H:%M} to {stamps.max():%Y-%m-%d %H:%M} UTC)"
+        return f"PointBatch({len(self)} points of {named}, {first} to {last} UTC)"
 
     # -- other batches ------------------------------------------------------------------------
 
     def slice(self, start: int, stop: int) -> PointBatch:
         """Return the rows from `start` to `stop` as a batch that shares these columns."""
-        start, stop = max(0, start), min(stop, len(self))
+        start = min(max(0, start), len(self))
+        stop = max(start, min(stop, len(self)))
         keep = np.zeros(len(self), dtype=np.bool_)
         keep[start:stop] = True
         columns = (
@@ -241,59 +239,11 @@ class PointBatch(Sequence[NormalizedDataPoint]):
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dict per point, in order, with the values a `NormalizedDataPoint` holds."""
-        columns = [_values(self.frame[name]) for name in COLUMNS]
-        return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+        return dicts_of(self.frame)
 
     def to_json(self) -> str:
         """Return a JSON list with one object per point, in order; timestamps are ISO 8601 UTC."""
         return json.dumps([point.to_json_dict() for point in self], allow_nan=False)
-
-
-def as_frame(table: pa.Table) -> pl.DataFrame:
-    """Return a table of `POINT_SCHEMA` as a frame of `FRAME_SCHEMA`."""
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame.with_columns(pl.col(*TEXTS).cast(pl.String))
-
-
-def as_table(frame: pl.DataFrame) -> pa.Table:
-    """Return a frame of `FRAME_SCHEMA` as a table of `POINT_SCHEMA`, text as dictionaries in order of appearance."""
-    table = frame.select(COLUMNS).rechunk().to_arrow()
-    columns = []
-    for field in POINT_SCHEMA:
-        column = table[field.name].combine_chunks()
-        if field.name in TEXTS:
-            column = column.cast(pa.string()).dictionary_encode()
-        columns.append(column.cast(field.type))
-    return pa.Table.from_arrays(columns, schema=POINT_SCHEMA)
-
-
-def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Return a table of `POINT_SCHEMA` from dicts of checked values."""
-    columns = []
-    for name, kind in zip(COLUMNS, POINT_SCHEMA.types, strict=True):
-        values = list(map(itemgetter(name), rows))
-        if name in TEXTS:
-            columns.append(pa.array(values, pa.string()).dictionary_encode())
-        elif name == "technical_indicators":
-            columns.append(pa.array([None if v is None else list(v.items()) for v in values], kind))
-        else:
-            columns.append(pa.array(values, kind))
-    return pa.Table.from_arrays(columns, schema=POINT_SCHEMA)
-
-
-def empty_frame() -> pl.DataFrame:
-    """Return a frame of `FRAME_SCHEMA` without rows."""
-    return FRAME_SCHEMA.to_frame()
-
-
-def _values(column: pl.Series) -> list[Any]:
-    if column.name == "timestamp":
-        since_1970 = column.to_physical().to_numpy().view("m8[us]").tolist()
-        return list(map(_EPOCH.__add__, since_1970))
-    if column.name == "asset_class":
-        return list(map(_ASSET_CLASSES.__getitem__, column.to_list()))
-    return [None] * len(column) if column.null_count() == len(column) else column.to_list()
 
 
 def _named(parts: Sequence[BatchRows], keep: Mask) -> list[BatchRows]:

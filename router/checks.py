@@ -133,7 +133,9 @@ def _rounded_fields(raw: Mapping[str, Any], values: dict[str, Any]) -> list[str]
 
 
 def _is_long(number: object) -> bool:
-    return number is not None and significant_digits(number) > FLOAT_DIGITS
+    if number is None or (isinstance(number, str) and len(number) <= FLOAT_DIGITS):
+        return False
+    return significant_digits(number) > FLOAT_DIGITS
 
 
 def _other_reasons(

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from router.check_names import FLAGS, MAX_INDICATORS, check_asset_class, check_name, check_timeframe

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from operator import methodcaller
 from typing import Any, Final
 
 import polars as pl
 
 from router.admission import Unreadable
 from router.errors import ConfigError, DecodeError
-from router.lines import MAX_LINE, Lines, fault_of, unreadable
+from router.lines import Lines, fault_of, is_cut, unreadable
 from router.names import nearest
 from router.schema import COLUMNS
 
 #: Columns that a file may lack.
 OPTIONAL: Final = frozenset({"volume", "data_quality_score", "is_realtime", "technical_indicators"})
+_commas: Final = methodcaller("count", b",")
 _MAX_SPAN: Final = 64  # lines that one quoted record may take
 
 
@@ -67,7 +69,7 @@ class CsvRows:
         commas = len(self._names) - 1
         if commas == 0 or b'"' in data or b"\0" in data or b"\r" in data:
             return False
-        if any(line.count(b",") != commas for line in block) or max(map(len, block)) == MAX_LINE:
+        if set(map(_commas, block)) != {commas} or any(map(is_cut, block)):
             return False
         return data.isascii() or fault_of(data) is None
 
@@ -93,18 +95,17 @@ class CsvRows:
         return {**self._constants, **{key: value or None for key, value in pairs if key in COLUMNS}}, span
 
     def _cells(self, block: list[bytes], at: int) -> tuple[list[str] | None, int]:
-        text = ""
-        for span in range(1, _MAX_SPAN + 1):
-            if at + span > len(block) and not self._lengthen(block):
+        text = block[at].decode()
+        cells, span = _cells_of(text), 1
+        while cells is None and text.count('"') % 2 and span < _MAX_SPAN:
+            if at + span == len(block) and not self._lengthen(block):
                 break
-            line = block[at + span - 1]
-            if fault_of(line) is not None:
+            if fault_of(block[at + span]) is not None:
                 break
-            text += line.decode()
-            cells = _cells_of(text)
-            if cells is not None or not _is_open(text):
-                return cells, span
-        return None, 1
+            text += block[at + span].decode()
+            span += 1
+            cells = _cells_of(text) if text.count('"') % 2 == 0 else None
+        return cells, span
 
     def _lengthen(self, block: list[bytes]) -> bool:
         line = self._lines.take()
@@ -121,5 +122,20 @@ def _cells_of(text: str) -> list[str] | None:
     return records[0] if len(records) == 1 else None
 
 
-def _is_open(text: str) -> bool:
-    return text.count('"') % 2 == 1
+def _header(line: bytes, name: str) -> list[str]:
+    try:
+        names = _cells_of(line.decode()) or []
+    except UnicodeDecodeError as error:
+        raise DecodeError("envelope.encoding", f"{name}:1: the header is not UTF-8 text") from error
+    if len(set(names)) != len(names):
+        twice = next(column for column in names if names.count(column) > 1)
+        raise ConfigError("csv.header", f"{name}:1", f"names the column {twice!r} twice")
+    return names
+
+
+def _check_columns(names: list[str], constants: Mapping[str, str], name: str) -> None:
+    missing = [column for column in COLUMNS if column not in {*names, *constants} and column not in OPTIONAL]
+    if missing:
+        wanted = ", ".join(column + nearest(column, names) for column in missing)
+        message = f"has no column {wanted}: rename columns, or give what holds for the whole file as defaults"
+        raise ConfigError("csv.header", f"{name}:1", message)

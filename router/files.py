@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import file_digest
+from itertools import count
+from os import fstat
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO, Final
 
 import polars as pl
 
-from router.admission import Unreadable
-from router.csv_rows import CsvReader
-from router.decode import LIMITS, decode_json
-from router.errors import ConfigError, DecodeError, Reason
-from router.lines import Lines, text_of
+from router.csv_rows import CsvRows
+from router.decode import decode_json
+from router.errors import ConfigError, DecodeError
+from router.lines import Lines, fault_of, unreadable
 from router.names import nearest
 from router.schema import COLUMNS
 
-_SUFFIXES: Final = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 _FORMATS: Final = ("csv", "ndjson")
+_SUFFIXES: Final = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+
+#: Turns lines, the first of which has this number, into rows and the line on which each starts.
+Reader = Callable[[list[bytes], int], tuple[pl.DataFrame | list[Any], Sequence[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Chunk:
 
 def read_bars(
     source: str | Path | BinaryIO,
-    format: str | None = None,  # noqa: A002
+    format: str | None = None,
     chunk: int = 10_000,
     defaults: Mapping[str, str] | None = None,
 ) -> Iterator[Chunk]:
@@ -75,15 +80,83 @@ def read_bars(
             `unknown_field` for a default that is no column.
         DecodeError: `envelope.encoding`, if a header is not UTF-8.
     """
-    constants = _checked_defaults(defaults or {})
+    constants = _known(defaults or {})
     with _opened(source) as (stream, name, total):
-        kind = _format(source, format, stream, name)
         lines = Lines(stream)
-        reader: Callable[[], tuple[pl.DataFrame | list[Any], Sequence[int]]]
-        ...
+        read = _reader(lines, format or _format_of(name, lines), name, constants)
+        for index in count():
+            block = lines.block(chunk)
+            if not block:
+                return
+            rows, numbers = read(block, lines.count - len(block) + 1)
+            if len(rows):
+                yield Chunk(index, rows, numbers, name, lines.bytes_read, total)
 
 
 def content_key(path: str | Path) -> str:
     """Return a name for the content of a file: 32 hexadecimal digits of its SHA-256."""
     with Path(path).open("rb") as file:
         return file_digest(file, "sha256").hexdigest()[:32]
+
+
+def _known(defaults: Mapping[str, str]) -> Mapping[str, str]:
+    for name in defaults:
+        if name not in COLUMNS:
+            raise ConfigError(
+                "unknown_field", f"defaults.{name}", f"is no column of a point{nearest(name, COLUMNS)}"
+            )
+    return defaults
+
+
+@contextmanager
+def _opened(source: str | Path | BinaryIO) -> Iterator[tuple[BinaryIO, str, int | None]]:
+    if not isinstance(source, str | Path):
+        name = getattr(source, "name", None)
+        yield source, Path(name).name if isinstance(name, str) else "stream", None
+    elif str(source) == "-":
+        yield sys.stdin.buffer, "stdin", None
+    else:
+        try:
+            file = Path(source).open("rb")  # noqa: SIM115 - closed below, its errors are not
+        except OSError as error:
+            raise ConfigError("path", str(source), f"cannot be read: {error.strerror}") from error
+        with file:
+            status = fstat(file.fileno())
+            yield file, Path(source).name, status.st_size if S_ISREG(status.st_mode) else None
+
+
+def _format_of(name: str, lines: Lines) -> str:
+    suffix = Path(name).suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    if suffix:
+        raise ConfigError("enum", name, f"has none of the suffixes {', '.join(_SUFFIXES)}: name its format")
+    return "ndjson" if lines.first().lstrip()[:1] == b"{" else "csv"
+
+
+def _reader(lines: Lines, form: str, name: str, constants: Mapping[str, str]) -> Reader:
+    if form == "csv":
+        return CsvRows(lines, name, constants).read
+    if form == "ndjson":
+        return partial(_json_rows, constants)
+    raise ConfigError(
+        "enum", "format", f"{form!r} is not one of csv, ndjson{nearest(form, ('csv', 'ndjson'))}"
+    )
+
+
+def _json_rows(constants: Mapping[str, str], block: list[bytes], first: int) -> tuple[list[Any], list[int]]:
+    numbered = [(first + at, line) for at, line in enumerate(block) if not line.isspace()]
+    return [_json_row(line, constants) for _, line in numbered], [number for number, _ in numbered]
+
+
+def _json_row(line: bytes, constants: Mapping[str, str]) -> Any:
+    fault = fault_of(line)
+    if fault is not None:
+        return fault
+    try:
+        rows = decode_json(line)
+    except DecodeError as error:
+        return unreadable(line, error.code, error.message)
+    if len(rows) != 1 or not line.lstrip().startswith(b"{"):
+        return unreadable(line, "envelope.shape", "is not one point: write one object per line")
+    return {**constants, **rows[0]} if constants else rows[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
+from functools import partial
+from itertools import chain, islice
 from typing import BinaryIO, Final
 
 from router.admission import Unreadable
@@ -12,6 +14,7 @@ from router.errors import Reason
 #: Bytes that lines may have; what is longer is cut, which marks it as too long.
 MAX_LINE: Final = LIMITS.point_bytes
 _BLOCK_BYTES: Final = 16 * 1024 * 1024
+_AT_ONCE: Final = 256
 
 
 class Lines:
@@ -19,48 +22,59 @@ class Lines:
 
     Attributes:
         count: Lines read so far.
-        bytes_read: Bytes read so far, a held line included.
+        bytes_read: Bytes read so far.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         """Take a stream that stands at its beginning."""
         self.count = 0
         self.bytes_read = 0
-        self._stream = stream
-        self._held = self._read().removeprefix(BOM_UTF8)
+        self._pieces = iter(partial(stream.readline, MAX_LINE), b"")
+        first = next(self._pieces, b"")
+        self._marked = len(first) - len(first.removeprefix(BOM_UTF8))
+        self._pieces = chain(filter(None, [first[self._marked :]]), self._pieces)
 
     def first(self) -> bytes:
-        """Return the first line again and again, without taking it."""
-        return self._held
+        """Return the first line, or its beginning, without taking it."""
+        piece = next(self._pieces, b"")
+        self._pieces = chain([piece] if piece else [], self._pieces)
+        return piece
 
     def take(self) -> bytes:
         """Return the next line with its end; nothing after the last."""
-        line = self._held or self._read()
-        self._held = b""
-        self.count += bool(line)
-        return line
+        return next(iter(self._some(1)), b"")
 
     def block(self, count: int) -> list[bytes]:
         """Return up to so many lines, fewer if they take more than 16 MiB; none after the last."""
         lines: list[bytes] = []
         stop = self.bytes_read + _BLOCK_BYTES
-        while len(lines) < count and self.bytes_read < stop and (line := self.take()):
-            lines.append(line)
+        while len(lines) < count and self.bytes_read < stop and (more := self._some(count - len(lines))):
+            lines += more
         return lines
 
-    def _read(self) -> bytes:
-        line = self._stream.readline(MAX_LINE)
-        self.bytes_read += len(line)
-        rest = line
-        while len(rest) == MAX_LINE and not rest.endswith(b"\n"):
-            rest = self._stream.readline(MAX_LINE)
-            self.bytes_read += len(rest)
-        return line
+    def _some(self, count: int) -> list[bytes]:
+        pieces = list(islice(self._pieces, min(count, _AT_ONCE)))
+        lines = pieces if max(map(len, pieces), default=0) < MAX_LINE else self._whole(pieces)
+        self.bytes_read += sum(map(len, pieces)) + self._marked
+        self._marked = 0
+        self.count += len(lines)
+        return lines
+
+    def _whole(self, pieces: list[bytes]) -> list[bytes]:
+        """Return the first piece of each line, and read on to the end of the last line."""
+        while is_cut(pieces[-1]) and (piece := next(self._pieces, b"")):
+            pieces.append(piece)
+        return [piece for before, piece in zip([b"", *pieces], pieces, strict=False) if not is_cut(before)]
+
+
+def is_cut(line: bytes) -> bool:
+    """Return whether a line is longer than what was read of it."""
+    return len(line) == MAX_LINE and not line.endswith(b"\n")
 
 
 def fault_of(line: bytes) -> Unreadable | None:
     """Return what makes a line unreadable as text, None if nothing does."""
-    if len(line) == MAX_LINE and not line.endswith(b"\n"):
+    if is_cut(line):
         return unreadable(line, "envelope.size", f"the line is longer than {MAX_LINE} bytes")
     try:
         line.decode()

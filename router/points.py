@@ -20,7 +20,7 @@ from router.errors import PointError, Reason
 from router.rules import DEFAULT, Rules
 from router.schema import AssetClass
 
-_UNUSED: Final = (("__pydantic_extra__", None), ("__pydantic_private__", None))
+_set: Final = object.__setattr__  # a frozen point is filled past its own __setattr__
 
 
 class NormalizedDataPoint(BaseModel):
@@ -80,8 +80,10 @@ class NormalizedDataPoint(BaseModel):
         if values["timestamp"].tzinfo is not UTC:
             values["timestamp"] = values["timestamp"].astimezone(UTC)
         point = cls.__new__(cls)
-        for name, value in (("__dict__", values), ("__pydantic_fields_set__", set(values)), *_UNUSED):
-            object.__setattr__(point, name, value)
+        _set(point, "__dict__", values)
+        _set(point, "__pydantic_fields_set__", set(values))
+        _set(point, "__pydantic_extra__", None)
+        _set(point, "__pydantic_private__", None)
         return point
 
     @property

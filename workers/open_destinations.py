@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from router.route import Destination
 from router.batch import PointBatch
 from router.errors import TerminalError
+from router.route import Destination
 from router.table import RouteTable
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class OpenDestinations:
         self._open: dict[str, Destination] = {}
 
     def write(self, table: RouteTable, route_id: str, batch: PointBatch) -> None:
-        """Write a batch to its route's destination; after any failure but a refusal the destination is reopened."""
+        """Write a batch to its route's destination; after a failure other than a refusal it is reopened."""
         if not len(batch):
             return
         name = table.destination_name(route_id)

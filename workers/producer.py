@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from celery import Celery
 from kombu.exceptions import OperationalError
 from ulid import ULID
 
 from router.admission import Refused, admit
 from router.errors import ExpiredError, FleetBusyError, FleetError, FleetUnreachableError
 from router.points import NormalizedDataPoint
+from workers.celery import client
 from workers.settings import require_broker_url, settings
 from workers.store import Accepted, Letter, Store
 
@@ -100,9 +100,7 @@ class Producer:
         self._linger = s.linger if linger is None else linger
         self._patience = patience
         self._store = Store.connect(self._url, memory=s.memory, remember=s.remember)
-        self._app = Celery("candlefleet-producer", set_as_current=False)
-        self._app.config_from_object("celeryconfig")
-        self._app.conf.update(broker_url=self._url, result_backend=None)
+        self._app = client(self._url)
         self.acknowledged = 0  #: points known to be safe
         self._change = threading.Condition()
         self._gathering = Pending()
@@ -123,7 +121,7 @@ class Producer:
         remember: int | None = None,
         where: Callable[[int], str] | None = None,
     ) -> Receipt:
-        """Send points (a list, a PointBatch, an Arrow table, a Polars or pandas frame) and wait until they are safe.
+        """Send a list of points or dicts, a PointBatch, an Arrow table or a frame; wait until it is safe.
 
         Args:
             points: One batch; sent again under the same id, it adds nothing.
@@ -186,7 +184,7 @@ class Producer:
         """Gather one point into the batch that leaves within `linger` seconds; `.result()` waits for it.
 
         Raises:
-            FleetError: An earlier batch was not accepted. It is kept, in order, and tried again with the next.
+            FleetError: An earlier batch was not accepted. It is kept, in order, and tried again.
         """
         with self._change:
             self._raise_failure()

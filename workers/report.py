@@ -1,4 +1,4 @@
-"""What the fleet holds and owes at one instant, and whether it adds up: the one source of status, audit and demo."""
+"""What the fleet holds and owes at one instant, and whether it adds up."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RouteReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole fleet. Points: `accepted` = `invalid` + `waiting` + `routed`; bytes are those Redis holds for us."""
+    """The whole fleet, in points, and the bytes Redis holds for it; `broken` names the laws that do not hold."""
 
     accepted: int
     invalid: int
@@ -84,7 +84,7 @@ class Report:
 
 
 def report(store: Store, table: RouteTable | None = None) -> Report:
-    """Return the state of the fleet; with a table, routes without traffic and the destinations' own counts too."""
+    """Return the state of the fleet; with a table also idle routes, and what destinations have on record."""
     found = store.snapshot()
     totals, debts = found["totals"], dict(found["routes"])
     for route_id in [] if table is None else [route.route_id for route in table.by_priority()]:
@@ -133,7 +133,7 @@ def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None) -> 
 
 def _written(route_id: str, table: RouteTable) -> int | None:
     destination = table.route(route_id).destination
-    return destination.rows_written(route_id) if isinstance(destination, DataDestination) else None
+    return destination.on_record(route_id) if isinstance(destination, DataDestination) else None
 
 
 # The conservation law. Debts are counted anew, batch by batch, and held against the counters.

@@ -49,8 +49,8 @@ class Settings(BaseSettings):
         held = 1.5 * (self.retry_cap + self.task_time_limit)
         if self.visibility_timeout < held:
             raise ValueError(
-                f"visibility_timeout {self.visibility_timeout:g} s is shorter than 1.5 x (retry_cap + task_time_limit) "
-                f"= {held:g} s: messages still being worked on would be handed out again"
+                f"visibility_timeout {self.visibility_timeout:g} s is shorter than "
+                f"1.5 x (retry_cap + task_time_limit) = {held:g} s: messages still being worked on would be handed out again"
             )
         return self
 
@@ -75,7 +75,7 @@ def settings() -> Settings:
 
 
 def broker_url() -> str | None:
-    """Return the broker's URL: the one configured, else that of the embedded Redis running in `dir`, else None."""
+    """Return the URL of the broker configured, else of the embedded Redis that runs in `dir`, else None."""
     configured = settings().broker_url
     if configured is not None:
         return configured.get_secret_value()

@@ -1,4 +1,4 @@
-"""What a worker's main process does beside consuming: it says what it serves, looks after lost nudges, and ends when stuck."""
+"""What a worker's main process does beside consuming: a heartbeat that sweeps, and a watchdog."""
 
 from __future__ import annotations
 

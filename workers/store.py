@@ -329,11 +329,15 @@ class Store:
             info: dict[str, Any] = self.redis.info()  # type: ignore[assignment]
         place = f"the broker at {self._place()}"
         if int(str(info["redis_version"]).split(".")[0]) < 7:
-            raise ConfigError("redis.version", place, f"it is version {info['redis_version']}: 7.0 is the least")
+            raise ConfigError(
+                "redis.version", place, f"it is version {info['redis_version']}: 7.0 is the least"
+            )
         if info["maxmemory_policy"] != "noeviction":
             policy = info["maxmemory_policy"]
             raise ConfigError(
-                "redis.eviction", place, f"maxmemory-policy is {policy}, so it may drop points: set noeviction"
+                "redis.eviction",
+                place,
+                f"maxmemory-policy is {policy}, so it may drop points: set noeviction",
             )
         if not info["aof_enabled"] and not volatile:
             raise ConfigError(
@@ -343,7 +347,9 @@ class Store:
                 "or CANDLEFLEET_VOLATILE=true if you can send them again",
             )
         if info.get("aof_last_write_status", "ok") != "ok":
-            raise ConfigError("redis.disk", place, "it could not write its append-only file: look at its disk")
+            raise ConfigError(
+                "redis.disk", place, "it could not write its append-only file: look at its disk"
+            )
 
     def now(self) -> float:
         """Return the time of Redis, which is the fleet's: seconds since 1970."""

@@ -16,6 +16,7 @@ from typing import IO, Any, Final, Self
 
 from router.errors import ConfigError
 from router.table import RouteTable, load_routes
+from workers.celery import client, queue
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.settings import Settings
 from workers.store import Store
@@ -62,7 +63,7 @@ class Fleet:
         """Start everything and wait until every route is served; return the fleet's store.
 
         Raises:
-            ConfigError: Another fleet runs in the folder, or a process could not start; the message names its log.
+            ConfigError: Another fleet runs in the folder, or a process could not start (see its log).
         """
         self._take_folder()
         progress("starting Redis")
@@ -73,8 +74,16 @@ class Fleet:
         progress("starting workers")
         for name, command in self._commands():
             self._spawn(name, command)
-        self._wait_until_served(store, since, progress)
+        self._wait_until_served(store, since, self._send_canaries(), progress)
         return store
+
+    # A canary that was sung has been through broker, worker and pool process: nothing is left to warm up.
+    def _send_canaries(self) -> set[str]:
+        queues = ["router", *(f"destinations.{name}" for name in self.table.destinations())]
+        with client(self.url) as sender:
+            for name in queues:
+                sender.send_task("maint.canary", (f"!{name}",), queue=queue(name), ignore_result=True)
+        return {f"!{name}" for name in queues}
 
     def _take_folder(self) -> None:
         (self.folder / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -139,8 +148,10 @@ class Fleet:
         """Return where a process writes what it has to say."""
         return self.folder / "logs" / f"{name}.log"
 
-    def _wait_until_served(self, store: Store, since: float, progress: Callable[[str], None]) -> None:
-        wanted = {"@router", *(route.route_id for route in self.table.by_priority())}
+    def _wait_until_served(
+        self, store: Store, since: float, canaries: set[str], progress: Callable[[str], None]
+    ) -> None:
+        wanted = canaries | {route.route_id for route in self.table.by_priority()}
         ends = time.monotonic() + _STARTED_WITHIN
         while missing := wanted - {name for name, at in store.served().items() if at >= since}:
             for member in self.members:

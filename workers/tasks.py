@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from celery import Task, current_app, shared_task
 from celery.signals import celeryd_init, worker_process_init, worker_process_shutdown
-from kombu import Exchange, Queue
+from kombu.entity import Queue
 
 from router.errors import CandlefleetError, ConfigError
 from router.route import DEFAULT_ROUTE_ID, Route, RoutePriority
 from router.table import RouteTable, load_routes
+from workers.celery import queue
 from workers.journey import Again, Journey
 from workers.settings import require_broker_url, settings
 from workers.store import Nudge, Store
@@ -78,8 +79,7 @@ def served_by(queues: Iterable[str]) -> list[str]:
 
 @cache
 def _queue(route_id: str) -> Queue:
-    name = f"destinations.{table().destination_name(route_id)}"
-    return Queue(name, Exchange(name), routing_key=name)
+    return queue(f"destinations.{table().destination_name(route_id)}")
 
 
 @shared_task(name="router.route")
@@ -92,6 +92,12 @@ def route() -> int:
 def sweep() -> int:
     """Nudge whatever seems to have lost its nudge; return how many."""
     return journey().sweep()
+
+
+@shared_task(name="maint.canary")
+def canary(name: str) -> None:
+    """Sing: whoever sent this sees the name among those served, and knows that the queue lives."""
+    store().advertise([name])
 
 
 def _deliver(self: Task, part_id: str, rows: int = 0) -> int:
@@ -114,7 +120,7 @@ for _route in table().by_priority():
 
 @celeryd_init.connect
 def _prepare(**_: Any) -> None:
-    """Refuse to start on a broker that does not keep what it is given; tell Celery of the destinations' queues."""
+    """Refuse to start on a broker that forgets; tell Celery of the destinations' queues."""
     try:
         store().check(volatile=settings().volatile)
     except CandlefleetError as error:

@@ -11,7 +11,7 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 
-class SlotFreeingQoS(redis.QoS):  # type: ignore[misc]
+class SlotFreeingQoS(redis.QoS):
     """Frees the prefetch slot of a message even when Redis could not be told that it was acknowledged."""
 
     def ack(self, delivery_tag: str) -> None:
@@ -23,13 +23,13 @@ class SlotFreeingQoS(redis.QoS):  # type: ignore[misc]
             raise
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(redis.Channel):
     """A channel with the mended acknowledgement."""
 
     QoS: Any = SlotFreeingQoS
 
 
-class Transport(redis.Transport):  # type: ignore[misc]
+class Transport(redis.Transport):
     """The transport behind `redis://` URLs once `install` was called."""
 
     Channel: Any = Channel

@@ -8,6 +8,7 @@ The variants at the end break one rule each, and the same machine must notice.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -17,11 +18,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-import hypothesis.strategies as st
 import pytest
 import redis
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from ulid import ULID
 
 import workers.store
@@ -35,6 +33,7 @@ from workers.store import PREFIX, Claim, Debt, Letter, Nudge, Store, Verdict, Wa
 
 LEASE: Final = 10.0
 NOON: Final = 1_750_000_000  # where the clock starts, seconds since 1970
+TURNS: Final = 250  # of a schedule
 MOST_ROUNDS: Final = 80  # of the last drain; each passes a minute
 
 Actor = Generator[None, None, None]
@@ -268,10 +267,15 @@ class World:
     def pass_time(self, seconds: int) -> None:
         CountedULID.clock += seconds
         self._set_clock()
-        for key in self.client.keys(PREFIX + "*"):
-            left = self.client.ttl(key)
-            if left >= 0:
-                self.client.expire(key, max(0, left - seconds))
+        keys = self.client.keys(PREFIX + "*")
+        with self.client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.ttl(key)
+            left = pipe.execute()
+            for key, seconds_left in zip(keys, left, strict=True):
+                if seconds_left >= 0:
+                    pipe.expire(key, max(0, seconds_left - seconds))
+            pipe.execute()
 
     def _set_clock(self) -> None:
         self.client.set("clock", CountedULID.clock)
@@ -318,7 +322,7 @@ class World:
 
     def cut(self, route_ids: Sequence[str]) -> Actor:
         for route_id in route_ids:
-            nudges = self.store.cut(route_id, ordered=RULES[route_id].ordered, most_parts=3)
+            nudges = self.store.cut(route_id, ordered=RULES[route_id].ordered, most_parts=2)
             yield
             self.nudge(nudges)
 
@@ -406,15 +410,17 @@ class World:
             self.pass_time(61)
             for actor in list(self.actors):
                 self.advance(actor)
-            self.actors.append(self.sweep())
-            for _ in range(5):
-                for actor in list(self.actors):
-                    self.advance(actor)
+            self._finish(self.sweep())
             while self.messages:
-                self.actors.append(self.deliver(self.messages.pop(0), "write"))
+                self._finish(self.deliver(self.messages.pop(0), "write"))
             if not self.actors and report(self.store).at_rest:
                 return
         raise AssertionError(f"not at rest after {MOST_ROUNDS} rounds: {report(self.store)}")
+
+    def _finish(self, actor: Actor) -> None:
+        self.actors.append(actor)
+        while actor in self.actors:
+            self.advance(actor)
 
     def check(self) -> None:
         """Compare what is in the destination and the dead letters with what was accepted."""
@@ -488,99 +494,172 @@ def owed_by(sent: dict[str, int], accepted: dict[str, int]) -> set[tuple[str, st
 
 # -- the machine ----------------------------------------------------------------------------------
 
-_MOODS: Final = ("write", "write", "write", "renew", "nack", "unavailable", "split")
-_pick: Final = st.integers(0, 2**16)
+
+def producer_sends(world: World, pick: int) -> None:
+    world.send(pick % len(CONTENTS), ahead=600 if pick % 5 == 0 else 0)
 
 
-class Fleet(RuleBasedStateMachine):
-    """Chooses who moves."""
-
-    def __init__(self, make_world: Callable[[], World]) -> None:
-        super().__init__()
-        self.world = make_world()
-
-    @rule(content=st.integers(0, len(CONTENTS) - 1), ahead=st.sampled_from((0, 0, 0, 600)))
-    def producer_sends(self, content: int, ahead: int) -> None:
-        self.world.send(content, ahead)
-
-    @precondition(lambda self: self.world.sent)
-    @rule(pick=_pick)
-    def producer_repeats(self, pick: int) -> None:
-        self.world.repeat(_choose(list(self.world.sent), pick))
-
-    @rule(points=st.sampled_from((4, 30, 1000)))
-    def router_starts(self, points: int) -> None:
-        self.world.actors.append(self.world.route(points))
-
-    @rule()
-    def sweeper_starts(self) -> None:
-        self.world.actors.append(self.world.sweep())
-
-    @precondition(lambda self: self.world.messages)
-    @rule(pick=_pick, mood=st.sampled_from(_MOODS), doubled=st.booleans())
-    def message_arrives(self, pick: int, mood: Mood, doubled: bool) -> None:
-        part_id = _choose(self.world.messages, pick)
-        if not doubled:
-            self.world.messages.remove(part_id)
-        self.world.actors.append(self.world.deliver(part_id, mood))
-
-    @precondition(lambda self: self.world.messages)
-    @rule(pick=_pick)
-    def message_is_lost(self, pick: int) -> None:
-        self.world.messages.remove(_choose(self.world.messages, pick))
-
-    @rule(pick=_pick, mood=st.sampled_from(_MOODS))
-    def message_is_invented(self, pick: int, mood: Mood) -> None:
-        self.world.actors.append(self.world.deliver(_choose([*self.world.parts, "no-such-part"], pick), mood))
-
-    @precondition(lambda self: self.world.actors)
-    @rule(pick=_pick, steps=st.integers(1, 8))
-    def actor_moves(self, pick: int, steps: int) -> None:
-        actor = _choose(self.world.actors, pick)
-        for _ in range(steps):
-            if actor in self.world.actors:
-                self.world.advance(actor)
-
-    @precondition(lambda self: self.world.actors)
-    @rule(pick=_pick)
-    def actor_moves_and_an_answer_is_lost(self, pick: int) -> None:
-        self.world.advance(_choose(self.world.actors, pick), deaf=True)
-
-    @precondition(lambda self: self.world.actors)
-    @rule(pick=_pick)
-    def actor_is_killed(self, pick: int) -> None:
-        self.world.actors.remove(_choose(self.world.actors, pick))
-
-    @rule(seconds=st.sampled_from((1, 3, 12, 12, 40, 3500)))
-    def time_passes(self, seconds: int) -> None:
-        self.world.pass_time(seconds)
-
-    def teardown(self) -> None:
-        self.world.drain()
-        self.world.check()
+def producer_repeats(world: World, pick: int) -> None:
+    if world.sent:
+        world.repeat(_choose(list(world.sent), pick))
 
 
-class FleetSetBack(Fleet):
-    """The same, on a Redis that loses its newest memories."""
+def router_starts(world: World, pick: int) -> None:
+    world.actors.append(world.route(_choose((4, 30, 1000), pick)))
 
-    @rule()
-    def redis_writes_to_disk(self) -> None:
-        self.world.dump()
 
-    @rule()
-    def power_fails(self) -> None:
-        self.world.restore()
+def sweeper_starts(world: World, pick: int) -> None:
+    world.actors.append(world.sweep())
+
+
+def message_arrives(world: World, pick: int) -> None:
+    if world.messages:
+        part_id = world.messages.pop(pick % len(world.messages))
+        world.actors.append(world.deliver(part_id, _choose(_MOODS, pick // 7)))
+
+
+def message_is_doubled(world: World, pick: int) -> None:
+    if world.messages:
+        world.messages.append(_choose(world.messages, pick))
+
+
+def message_is_lost(world: World, pick: int) -> None:
+    if world.messages:
+        world.messages.pop(pick % len(world.messages))
+
+
+def message_is_invented(world: World, pick: int) -> None:
+    world.messages.append(_choose([*world.parts, "no-such-part"], pick))
+
+
+def actor_moves(world: World, pick: int) -> None:
+    _move(world, pick)
+
+
+def actor_moves_and_answers_are_lost(world: World, pick: int) -> None:
+    _move(world, pick, deaf=True)
+
+
+def actor_is_killed(world: World, pick: int) -> None:
+    if world.actors:
+        world.actors.remove(_choose(world.actors, pick))
+
+
+def time_passes(world: World, pick: int) -> None:
+    world.pass_time(_choose((1, 3, 6, 12, 12, 40, 3500), pick))
+
+
+def redis_writes_to_disk(world: World, pick: int) -> None:
+    world.dump()
+
+
+def power_fails(world: World, pick: int) -> None:
+    world.restore()
+
+
+def _move(world: World, pick: int, *, deaf: bool = False) -> None:
+    if world.actors:
+        actor = _choose(world.actors, pick)
+        for _ in range(1 + pick // 64 % 8):
+            if actor in world.actors:
+                world.advance(actor, deaf=deaf)
 
 
 def _choose(among: Sequence[Any], pick: int) -> Any:
     return among[pick % len(among)]
 
 
+_MOODS: Final = ("write", "write", "write", "write", "renew", "nack", "unavailable", "split")
+
+#: Each as often as it stands here.
+MOVES: Final = (
+    *[producer_sends] * 4,
+    producer_repeats,
+    *[router_starts] * 3,
+    *[sweeper_starts] * 2,
+    *[message_arrives] * 5,
+    message_is_doubled,
+    message_is_lost,
+    message_is_invented,
+    *[actor_moves] * 12,
+    *[actor_moves_and_answers_are_lost] * 3,
+    actor_is_killed,
+    *[time_passes] * 2,
+)
+MOVES_OF_TIME: Final = (*MOVES, redis_writes_to_disk, power_fails)
+
+class Turn(NamedTuple):
+    """What happens next; `pick` chooses among whatever there is, so that a schedule survives its shortening."""
+
+    move: Callable[[World, int], None]
+    pick: int
+
+    def __str__(self) -> str:
+        return f"    {self.move.__name__}(world, {self.pick})"
+
+
+def make_schedule(seed: int, moves: Sequence[Callable[[World, int], None]]) -> list[Turn]:
+    chance = random.Random(seed)
+    return [Turn(chance.choice(moves), chance.randrange(2**16)) for _ in range(TURNS)]
+
+
+def play(world: World, schedule: Sequence[Turn]) -> World:
+    """Run a schedule and then let the fleet come to rest; an AssertionError says what went wrong."""
+    for turn in schedule:
+        turn.move(world, turn.pick)
+    world.drain()
+    world.check()
+    return world
+
+
+def shortened(schedule: Sequence[Turn], fails: Callable[[Sequence[Turn]], bool], most: int = 150) -> list[Turn]:
+    """Leave out turns, many at once and then fewer, as long as the rest still fails."""
+    shortest, size = list(schedule), len(schedule) // 2
+    while size and most:
+        start = 0
+        while start < len(shortest) and most:
+            candidate = shortest[:start] + shortest[start + size :]
+            most -= 1
+            if fails(candidate):
+                shortest = candidate
+            else:
+                start += size
+        size //= 2
+    return shortest
+
+
+def run(client: LossyRedis, variant: Variant, seeds: range) -> None:
+    """Play one schedule for each seed.
+
+    Raises:
+        AssertionError: With the shortest schedule found that fails.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        sources = variant.sources()
+        patch.setattr(workers.store, "_sources", lambda: sources)
+        store = Store(client)
+
+    def failure(schedule: Sequence[Turn]) -> AssertionError | None:
+        try:
+            play(World(store, client, variant), schedule)
+        except AssertionError as error:
+            return error
+        return None
+
+    for seed in seeds:
+        schedule = make_schedule(seed, MOVES_OF_TIME if variant.set_back else MOVES)
+        if failure(schedule) is not None:
+            if variant.name != "sound": raise AssertionError(seed)
+            shortest = shortened(schedule, lambda turns: failure(turns) is not None)
+            said = "\n".join(map(str, shortest))
+            raise AssertionError(f"{variant.name}, seed {seed}: {failure(shortest)}\n{said}")
+
+
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make parts and windows small enough for batches of a few points."""
-    monkeypatch.setattr(workers.store, "PART_ROWS", 7)
-    monkeypatch.setattr(workers.store, "BACKLOG_ROWS", 20)
+    monkeypatch.setattr(workers.store, "PART_ROWS", 5)
+    monkeypatch.setattr(workers.store, "BACKLOG_ROWS", 9)
     monkeypatch.setattr(workers.store, "ULID", CountedULID)
 
 
@@ -590,27 +669,5 @@ def client(redis_url: str) -> Iterator[LossyRedis]:
         yield connected
 
 
-def run(client: LossyRedis, variant: Variant, *, examples: int, steps: int = 60) -> None:
-    """Run the machine on a variant; the same schedules each time."""
-    with pytest.MonkeyPatch.context() as patch:
-        sources = variant.sources()
-        patch.setattr(workers.store, "_sources", lambda: sources)
-        store = Store(client)
-    machine = FleetSetBack if variant.set_back else Fleet
-    run_state_machine_as_test(
-        lambda: machine(lambda: World(store, client, variant)),
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            phases=[Phase.generate],  # a schedule is printed as it was found: shrinking takes minutes
-            derandomize=True,
-            database=None,
-            deadline=None,
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-
-
 def test_no_schedule_of_crashes_loses_doubles_or_reorders_a_point(client: LossyRedis) -> None:
-    run(client, SOUND, examples=60)
+    run(client, SOUND, range(40))

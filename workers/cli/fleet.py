@@ -77,7 +77,8 @@ def demo(
         _show(before, after, time.monotonic() - began, fleet.table)
         if sent.again:
             screen.say(
-                f"{screen.number(sent.again)} points were sent before, and were not taken again (delete {folder} to start afresh)"
+                f"{screen.number(sent.again)} points were sent before, and were not taken again "
+                f"(delete {folder} to start afresh)"
             )
     if after.broken or not after.at_rest:
         raise typer.Exit(1)
@@ -116,9 +117,14 @@ def _show(before: Report, after: Report, seconds: float, table: RouteTable) -> N
     screen.out.print(screen.law(after), soft_wrap=True)
 
 
+def _near(place: str) -> str:
+    here = Path.cwd()
+    return os.path.relpath(place, here) if Path(place).is_relative_to(here) else place
+
+
 def _row(route: RouteReport, earlier: RouteReport | None, seconds: float, table: RouteTable) -> Iterable[str]:
     new = route.delivered - (earlier.delivered if earlier else 0)
     destination = table.route(route.route_id).destination if route.route_id in table else None
-    where = destination.where() if isinstance(destination, DataDestination) else ""
+    where = _near(destination.place()) if isinstance(destination, DataDestination) else ""
     counts = (route.matched, route.delivered, route.dead + route.failed)
-    return (route.route_id, *map(screen.number, counts), screen.number(new / seconds) if new else "–", where)
+    return (route.route_id, *map(screen.number, counts), screen.number(new / seconds) if new else "-", where)

@@ -56,7 +56,7 @@ def number(value: float) -> str:
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """Return a table whose columns are numbers, set right, except where the name begins with a letter in lower case."""
+    """Return a table: numbers are set right; a column of text has a name that begins with `<`."""
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         text = name.startswith("<")

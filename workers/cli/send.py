@@ -22,7 +22,6 @@ from workers.store import Store
 
 #: Seconds for which the fleet remembers a file that was sent: 30 days.
 REMEMBERED: Final = 30 * 86_400
-SHOWN: Final = 5  #: refused rows shown; all are kept as dead letters
 
 
 class Sent(NamedTuple):
@@ -40,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def send(
     files: Annotated[list[str], typer.Argument(help="CSV or NDJSON files; - reads standard input.")],
-    format: Annotated[str | None, typer.Option(help="csv or ndjson; by the file's name otherwise.")] = None,  # noqa: A002
+    format: Annotated[str | None, typer.Option(help="csv or ndjson; by the file's name otherwise.")] = None,
     again: Annotated[bool, typer.Option(help="Send files that were sent before as new points.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until everything is delivered.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
@@ -86,12 +85,15 @@ def _send_file(
         sent = _send_chunk(producer, f"{key}-{chunk.index}", chunk)
         points += sum(sent)
         rate = points / max(1e-6, time.monotonic() - began)
-        bar.update(task, completed=chunk.bytes_read, total=chunk.total_bytes, rate=f"{rate:,.0f} points/s")
+        bar.update(task, completed=chunk.bytes_read, total=chunk.bytes_total, rate=f"{rate:,.0f} points/s")
         yield sent
 
 
 def _send_chunk(producer: Producer, batch_id: str, chunk: Chunk) -> Sent:
-    raise NotImplementedError
+    receipt = producer.send_batch(chunk.rows, batch_id=batch_id, where=chunk.where, remember=REMEMBERED)
+    if receipt.again:
+        return Sent(0, 0, len(chunk))
+    return Sent(receipt.accepted, len(receipt.refused), 0)
 
 
 def wait_until_at_rest(store: Store, table: RouteTable | None, stop: threading.Event) -> Report:
@@ -100,12 +102,12 @@ def wait_until_at_rest(store: Store, table: RouteTable | None, stop: threading.E
         task = bar.add_task("delivering", total=None, rate="")
         began, first = time.monotonic(), None
         while True:
-            found = report(store, table)
+            found = report(store)
             done = sum(route.delivered + route.dropped + route.dead for route in found.routes)
             first = done if first is None else first
             rate = (done - first) / max(1e-6, time.monotonic() - began)
             bar.update(
                 task, completed=done, total=done + found.owed + found.waiting, rate=f"{rate:,.0f} points/s"
             )
-            if found.at_rest or stop.wait(0.05):
-                return found
+            if found.at_rest or stop.wait(0.1):
+                return report(store, table)

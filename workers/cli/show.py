@@ -53,8 +53,10 @@ def status(json: Json = False) -> None:
         return
     screen.out.print(status_table(found))
     screen.out.print(
-        f"{screen.number(found.waiting)} points wait for routing, {screen.number(found.invalid)} were refused at the door, "
-        f"{screen.number(found.unmatched)} matched no route; {found.bytes / 1e6:,.1f} MB held in {screen.number(found.batches)} batches"
+        f"{screen.number(found.waiting)} points wait for routing, "
+        f"{screen.number(found.invalid)} were refused at the door, "
+        f"{screen.number(found.unmatched)} matched no route; "
+        f"{found.bytes / 1e6:,.1f} MB held in {screen.number(found.batches)} batches"
     )
     for route in found.routes:
         if route.owed and not route.served:

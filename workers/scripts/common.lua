@@ -32,6 +32,15 @@ local function free(batch_id)
   redis.call('DEL', key)
 end
 
+-- The part of a flush whose rows come first: the halves of a split part are named in order.
+local function first_of(flush)
+  local first
+  for _, id in ipairs(redis.call('SMEMBERS', P .. 'flush:' .. flush)) do
+    if not first or id < first then first = id end
+  end
+  return first
+end
+
 -- A route above its max_owed closes the door for everyone until it is 20 % below.
 local function weigh(route)
   local key = P .. 'route:' .. route

@@ -7,6 +7,15 @@ local most_parts, flush, t = tonumber(ARGV[6]), ARGV[8], now()
 local stats, pending = P .. 'route:' .. route, P .. 'pending:' .. route
 local MOST_PIECES = 2000
 
+local made = redis.call('SMEMBERS', P .. 'flush:' .. flush)
+if #made > 0 then -- the client repeats a command whose answer it did not hear
+  local again = {}
+  for _, id in ipairs(made) do
+    again[#again + 1] = id
+    again[#again + 1] = redis.call('HGET', P .. 'part:' .. id, 'rows')
+  end
+  return again
+end
 if redis.call('SCARD', P .. 'flushes:' .. route) >= window then return {} end
 local served = tonumber(redis.call('HGET', KNOWN, route) or '0')
 if served < t - tonumber(ARGV[9]) then return {} end
@@ -21,7 +30,7 @@ if number(stats, 'pending') > tonumber(ARGV[5]) then size = tonumber(ARGV[5]) en
 local parts, pieces, rows, total = {}, {}, 0, 0
 local function close()
   local id = flush .. '-' .. (#parts / 2 + 1)
-  redis.call('HSET', P .. 'part:' .. id, 'route', route, 'rows', rows, 'flush', flush,
+  redis.call('HSET', P .. 'part:' .. id, 'route', route, 'rows', rows, 'flush', flush, 'ordered', ARGV[2],
              'pieces', cjson.encode(pieces), 'attempts', 0, 'silent', 0)
   redis.call('ZADD', PARTS, t + tonumber(ARGV[7]), id)
   redis.call('SADD', P .. 'flush:' .. flush, id)

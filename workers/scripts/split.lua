@@ -2,7 +2,7 @@
 -- Returns {id, rows, id, rows}, or {} if the part is no longer held with this token.
 local id, at, t = ARGV[1], tonumber(ARGV[3]), now()
 local key = P .. 'part:' .. id
-local f = redis.call('HMGET', key, 'token', 'route', 'pieces', 'flush', 'since', 'rows')
+local f = redis.call('HMGET', key, 'token', 'route', 'pieces', 'flush', 'since', 'rows', 'ordered')
 if f[1] ~= ARGV[2] then return {} end
 
 local halves, seen = {{}, {}}, 0
@@ -16,7 +16,7 @@ end
 local made = {}
 for i, half in ipairs(halves) do
   local new, rows = id .. '.' .. i, i == 1 and at or tonumber(f[6]) - at
-  redis.call('HSET', P .. 'part:' .. new, 'route', f[2], 'rows', rows, 'flush', f[4],
+  redis.call('HSET', P .. 'part:' .. new, 'route', f[2], 'rows', rows, 'flush', f[4], 'ordered', f[7] or '0',
              'pieces', cjson.encode(half), 'attempts', 0, 'silent', 0)
   if f[5] then redis.call('HSET', P .. 'part:' .. new, 'since', f[5]) end
   redis.call('ZADD', PARTS, t + tonumber(ARGV[4]), new)

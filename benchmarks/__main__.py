@@ -1,0 +1,75 @@
+"""The command line: `python -m benchmarks [--only CASE] [--quick] [--output FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.machine import describe
+from benchmarks.progress import say
+from benchmarks.results import Figure, headlines, markdown, save
+
+CASES: Final = ("end_to_end", "latency", "memory", "producer", "matching", "encoders")
+LONGEST: Final = 15 * 60  #: seconds after which the whole run is given up
+RESULTS: Final = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cases, print their tables and keep them as JSON; 1 if a case failed."""
+    options = _options(arguments)
+    _end_in_time()
+    for name in [name for name in os.environ if name.startswith("CANDLEFLEET_")]:
+        del os.environ[name]  # a benchmark never touches the fleet its user may have configured
+    machine, began = describe(), time.monotonic()
+    figures, failed = _run(options.only or CASES, quick=options.quick)
+    path = options.output or RESULTS / f"{time.strftime('%Y-%m-%dT%H%M%S')}.json"
+    save(path, machine, figures)
+    print("\n".join(f"- {name}: {value}" for name, value in machine.items()), end="\n\n")
+    print(markdown(figures), end="\n\n")
+    print(headlines(figures))
+    say(f"{time.monotonic() - began:.0f} s; figures kept in {os.path.relpath(path)}")
+    if failed:
+        say(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _run(cases: Sequence[str], *, quick: bool) -> tuple[list[Figure], list[str]]:
+    figures: list[Figure] = []
+    failed = []
+    for name in cases:
+        try:
+            figures += importlib.import_module(f"benchmarks.{name}").run(quick=quick)
+        except Exception:  # one case that breaks must not take the figures of the others along
+            traceback.print_exc()
+            failed.append(name)
+    return figures, failed
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", choices=CASES, action="append", help="run this case; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="fewer points and rounds, for a first look")
+    parser.add_argument("--output", type=Path, help="where the JSON goes; default: benchmarks/results/")
+    return parser.parse_args(arguments)
+
+
+# Both end the run as an exception does, so that what was started is stopped and the folders go.
+def _end_in_time() -> None:
+    def give_up(number: int, _frame: object) -> None:
+        raise SystemExit(f"benchmarks: ended by {signal.Signals(number).name}")
+
+    signal.signal(signal.SIGTERM, give_up)
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LONGEST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Start a real fleet in a temporary folder, feed it, and see what it wrote."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from benchmarks.bars import make_bars
+from benchmarks.timing import environment
+from destinations.records import Durability
+from router.batch import PointBatch
+from workers.producer import Producer
+from workers.report import report
+from workers.settings import Settings
+from workers.store import PREFIX, Store
+from workers.supervisor import Fleet
+
+ROUTES: Final = Path(__file__).parent / "routes.py"
+PATIENCE: Final = 180.0  #: seconds until a fleet that is not at rest counts as broken
+WARM_ROWS: Final = 40  #: rows sent before the clock runs: files of each kind are opened, modules imported
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A fleet that runs, has written `WARM_ROWS`, and is at rest."""
+
+    fleet: Fleet
+    store: Store
+    out: Path
+
+    @property
+    def written(self) -> Path:
+        """Where the timed destination notes when it wrote what."""
+        return self.out / "written.jsonl"
+
+    def send(self, batches: Iterable[PointBatch]) -> float:
+        """Send batches and wait until all are settled; return the seconds that took."""
+        with Producer(self.fleet.url) as producer:
+            began = time.perf_counter()
+            for batch in batches:
+                producer.send_batch(batch)
+            self.rest()
+            return time.perf_counter() - began
+
+    def rest(self) -> None:
+        """Wait until nothing waits and nothing is owed, without loading Redis.
+
+        Raises:
+            RuntimeError: It takes too long, or the fleet's accounts do not add up.
+        """
+        ends = time.monotonic() + PATIENCE
+        while not self._is_done():
+            if time.monotonic() > ends:
+                raise RuntimeError(f"not at rest after {PATIENCE:g} s: {report(self.store)}")
+            time.sleep(0.01)
+        state = report(self.store, self.fleet.table)
+        if not state.at_rest or state.broken:
+            raise RuntimeError(f"the fleet's accounts are wrong: {state}")
+
+    # Three counters of one instant: the report counts every debt anew, which is no way to pass the time.
+    def _is_done(self) -> bool:
+        with self.store.redis.pipeline(transaction=True) as pipe:
+            pipe.hmget(f"{PREFIX}totals", "waiting")
+            for route_id in self.fleet.table.route_ids:
+                pipe.hmget(f"{PREFIX}route:{route_id}", "pending", "parted")
+            return not any(int(number or 0) for answer in pipe.execute() for number in answer)
+
+    def check(self, sent: int, longer: int) -> None:
+        """Count the rows in the files.
+
+        Raises:
+            RuntimeError: They do not hold every row sent (`longer`: those for the second route), once.
+        """
+        warm_longer = WARM_ROWS * 3 // 4
+        expected = (sent + WARM_ROWS, longer + warm_longer)
+        found = (count_rows(self.out / "csv", header=True), count_rows(self.out / "jsonl"))
+        if found != expected:
+            raise RuntimeError(f"the files hold {found} rows, not {expected}")
+
+
+@contextmanager
+def running(durability: Durability, *, timed: bool = False) -> Iterator[Bench]:
+    """Start Redis, router, a worker for each destination and Beat; stop them and remove everything afterwards."""
+    with tempfile.TemporaryDirectory(prefix="candlefleet-bench-") as name:
+        folder = Path(name)
+        out = folder / "out"
+        out.mkdir()
+        variables = {"BENCH_OUT": out, "BENCH_DURABILITY": durability}
+        if timed:
+            variables["BENCH_WRITTEN"] = out / "written.jsonl"
+        settings = Settings(dir=folder / "fleet", routes=ROUTES, broker_url=None)
+        with environment(**variables), Fleet(settings, flower=False) as fleet:
+            bench = Bench(fleet, fleet.start(), out)
+            bench.send([PointBatch(make_bars(WARM_ROWS, mixed=True).with_columns(symbol=pl.lit("WARM")))])
+            yield bench
+
+
+def count_rows(folder: Path, *, header: bool = False) -> int:
+    """Return how many lines the visible files of a folder hold, without their headers."""
+    files = [path for path in folder.glob("*") if not path.name.startswith(".")]
+    return sum(path.read_bytes().count(b"\n") - header for path in files)
