@@ -3,9 +3,7 @@
 Why each is set as it is: docs/celery.md.
 """
 
-from kombu import Exchange as _Exchange
-from kombu import Queue as _Queue
-
+from workers.broker import queue as _queue
 from workers.settings import broker_url as _broker_url
 from workers.settings import settings as _settings
 
@@ -34,7 +32,7 @@ redis_socket_keepalive = True
 # Queues: `router` and `maint` here, one for each destination of the routes file in workers.tasks.
 imports = ["workers.tasks"]
 task_create_missing_queues = False
-task_queues = [_Queue(_name, _Exchange(_name), routing_key=_name) for _name in ("router", "maint")]
+task_queues = [_queue("router"), _queue("maint")]
 task_default_queue = "router"
 task_routes = {"router.*": {"queue": "router"}, "maint.*": {"queue": "maint"}}
 
@@ -42,12 +40,12 @@ task_routes = {"router.*": {"queue": "router"}, "maint.*": {"queue": "maint"}}
 task_acks_late = True
 task_reject_on_worker_lost = task_retry_on_worker_lost = True
 task_ignore_result = True
-task_default_retry_delay = 1
 task_time_limit = _s.task_time_limit
 task_send_sent_event = False
 result_expires = 600
 
 worker_pool_start_method = "spawn"
+worker_proc_alive_timeout = 60.0  # a busy machine takes longer than the usual 4 s to import everything
 worker_prefetch_multiplier = 1
 worker_cancel_long_running_tasks_on_connection_loss = False
 worker_soft_shutdown_timeout = _s.task_time_limit

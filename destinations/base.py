@@ -45,8 +45,8 @@ class DataDestination(ABC):
         """Release what `open` took, at worker shutdown. Safe to call twice."""
 
     def place(self) -> str:
-        """Return where a person finds what was written."""
-        return str(self)
+        """Return where a person finds what was written: a folder, an address; empty when there is no such place."""
+        return ""
 
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route a record says are there that any process of this host can read.

@@ -128,7 +128,8 @@ def _known(text: str) -> tuple[str, tuple[str, ...]]:
 
 def _read(text: str) -> tuple[str, tuple[str, ...]]:
     faults = {_CATEGORIES.get(unicodedata.category(character)) for character in set(text)}
-    if "\\" in text or text == "." or ".." in text.split("/") or text != text.strip():
+    blank_end = "Zs" in (unicodedata.category(text[0]), unicodedata.category(text[-1]))
+    if "\\" in text or text == "." or ".." in text.split("/") or blank_end:
         faults.add("symbol.charset")
     name = unicodedata.normalize("NFC", text)
     if len(name) > MAX_NAME_LENGTH:

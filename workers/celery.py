@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import celery
 from celery import Celery
-from kombu.entity import Exchange, Queue
 
 from router.errors import ConfigError
 from workers import transport
@@ -21,16 +20,3 @@ transport.install()
 app = Celery("candlefleet")
 app.config_from_object("celeryconfig")
 app.steps["consumer"].update((Heartbeat, Watchdog))
-
-
-def client(url: str) -> Celery:
-    """Return an application that sends messages to the fleet at a broker, and is not the current one."""
-    sender = Celery("candlefleet-client", set_as_current=False)
-    sender.config_from_object("celeryconfig")
-    sender.conf.update(broker_url=url, result_backend=None)
-    return sender
-
-
-def queue(name: str) -> Queue:
-    """Return a queue of the fleet, with an exchange of its own so that nothing else is routed to it."""
-    return Queue(name, Exchange(name), routing_key=name)

@@ -37,12 +37,13 @@ class FleetDelivery:
         served = producer.served()
         for route_id in matches.selections:
             if route_id not in served:
-                known = [name for name in served if not name.startswith("@")]
+                known = [name for name in served if name[0] not in "@!"]
                 raise ConfigError(
                     "route.unknown",
                     route_id,
                     f"no worker of the fleet serves this route{nearest(route_id, known)}: "
-                    "put it into the routes file the workers were started with, or pass enable_parallel=False to deliver in this process",
+                    "put it into the routes file the workers were started with, "
+                    "or pass enable_parallel=False to deliver in this process",
                 )
         producer.send_batch(batch, context=context)
         return []

@@ -15,7 +15,7 @@ from ulid import ULID
 from router.admission import Refused, admit
 from router.errors import ExpiredError, FleetBusyError, FleetError, FleetUnreachableError
 from router.points import NormalizedDataPoint
-from workers.celery import client
+from workers.broker import client
 from workers.settings import require_broker_url, settings
 from workers.store import Accepted, Letter, Store
 

@@ -49,7 +49,7 @@ class RouteReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole fleet, in points, and the bytes Redis holds for it; `broken` names the laws that do not hold."""
+    """The whole fleet, in points; `broken` names the laws of conservation that do not hold."""
 
     accepted: int
     invalid: int
@@ -62,6 +62,7 @@ class Report:
     batches: int
     dead_letters: int
     oldest: float
+    router_served: bool
     routes: list[RouteReport] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
@@ -102,6 +103,7 @@ def report(store: Store, table: RouteTable | None = None) -> Report:
         batches=totals.get("batches", 0),
         dead_letters=found["dead_letters"],
         oldest=found["oldest"],
+        router_served=found["router_served"],
         routes=routes,
         broken=_broken(found, totals, routes),
     )

@@ -50,7 +50,8 @@ class Settings(BaseSettings):
         if self.visibility_timeout < held:
             raise ValueError(
                 f"visibility_timeout {self.visibility_timeout:g} s is shorter than "
-                f"1.5 x (retry_cap + task_time_limit) = {held:g} s: messages still being worked on would be handed out again"
+                f"1.5 x (retry_cap + task_time_limit) = {held:g} s: "
+                "messages still being worked on would be handed out again"
             )
         return self
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 from celery import bootsteps
 from celery.worker import state
 
+from workers.broker import messages
+
 logger = logging.getLogger(__name__)
 
 BEAT: Final = 10.0  #: seconds between two looks
@@ -66,7 +68,9 @@ class Watchdog(_Repeating):
         def look() -> None:
             taken = sum(state.total_count.values())
             if stall.lasts(
-                waiting=_waiting(consumer.app, queues), busy=bool(state.reserved_requests), taken=taken
+                waiting=sum(messages(consumer.app, queues).values()),
+                busy=bool(state.reserved_requests),
+                taken=taken,
             ):
                 logger.critical(
                     "Nothing was taken from a queue that is not empty: stopping.", extra={"queues": queues}
@@ -91,16 +95,3 @@ class Stall:
         if not waiting or busy or taken != self._taken:
             self._taken, self._since = taken, self._clock()
         return self._clock() - self._since > self._after
-
-
-def _waiting(app: Any, queues: list[str]) -> int:
-    with app.connection_for_read() as connection:
-        return sum(_length(connection, queue) for queue in queues)
-
-
-def _length(connection: Any, queue: str) -> int:
-    try:
-        with connection.channel() as channel:
-            return int(channel.queue_declare(queue=queue, passive=True).message_count)
-    except connection.channel_errors:  # a Redis list that is empty does not exist
-        return 0

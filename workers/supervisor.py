@@ -16,7 +16,7 @@ from typing import IO, Any, Final, Self
 
 from router.errors import ConfigError
 from router.table import RouteTable, load_routes
-from workers.celery import client, queue
+from workers.broker import client, queue
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.settings import Settings
 from workers.store import Store

@@ -15,7 +15,7 @@ from kombu.entity import Queue
 from router.errors import CandlefleetError, ConfigError
 from router.route import DEFAULT_ROUTE_ID, Route, RoutePriority
 from router.table import RouteTable, load_routes
-from workers.celery import queue
+from workers.broker import queue
 from workers.journey import Again, Journey
 from workers.settings import require_broker_url, settings
 from workers.store import Nudge, Store
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 PRIORITIES: Final = {RoutePriority.HIGH: 0, RoutePriority.NORMAL: 3, RoutePriority.LOW: 6}
 #: Retries of one message; after them the sweep nudges the part.
 MOST_NUDGES: Final = 20
+#: Seconds until the message of a worker that died is sent again; Celery's own 180 cannot be set otherwise.
+LOST_DELAY: Final = 1
 
 
 @cache
@@ -111,7 +113,8 @@ def _deliver(self: Task, part_id: str, rows: int = 0) -> int:
 
 
 def _register(known: Route) -> None:
-    shared_task(name=f"deliver.{known.route_id}", bind=True, max_retries=MOST_NUDGES)(_deliver)
+    options = {"bind": True, "max_retries": MOST_NUDGES, "default_retry_delay": LOST_DELAY}
+    shared_task(name=f"deliver.{known.route_id}", **options)(_deliver)
 
 
 for _route in table().by_priority():
@@ -125,13 +128,18 @@ def _prepare(**_: Any) -> None:
         store().check(volatile=settings().volatile)
     except CandlefleetError as error:
         raise SystemExit(f"candlefleet: {error}") from None
-    for known in table().by_priority():
-        current_app.amqp.queues.add(_queue(known.route_id))
+    _add_queues()
 
 
 @worker_process_init.connect
-def _keep_signals_to_the_parent(**_: Any) -> None:
+def _prepare_child(**_: Any) -> None:
+    _add_queues()  # without them a retry, which a child sends itself, is refused
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+
+
+def _add_queues() -> None:
+    for known in table().by_priority():
+        current_app.amqp.queues.add(_queue(known.route_id))
 
 
 @worker_process_shutdown.connect

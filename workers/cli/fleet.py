@@ -110,7 +110,7 @@ def _show(before: Report, after: Report, seconds: float, table: RouteTable) -> N
     earlier = {route.route_id: route for route in before.routes}
     screen.out.print(
         screen.table(
-            ("<route", "matched", "delivered", "dead", "points/s", "<where the files lie"),
+            ("|route", "matched", "delivered", "dead", "points/s", "<where the files lie"),
             (_row(route, earlier.get(route.route_id), seconds, table) for route in after.routes),
         )
     )

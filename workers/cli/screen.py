@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -56,13 +56,12 @@ def number(value: float) -> str:
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """Return a table: numbers are set right; a column of text has a name that begins with `<`."""
+    """Return a table: numbers are set right; text that wraps has a name with `<`, text that does not with `|`."""
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        text = name.startswith("<")
-        drawn.add_column(
-            name.lstrip("<"), justify="left" if text else "right", overflow="fold", no_wrap=not text
-        )
+        text = name[0] in "<|"
+        justify: JustifyMethod = "left" if text else "right"
+        drawn.add_column(name.lstrip("<|"), justify=justify, overflow="fold", no_wrap=name[0] != "<")
     for row in rows:
         drawn.add_row(*row)
     return drawn

@@ -65,7 +65,7 @@ def send(
 def send_files(
     files: Iterable[Path], *, url: str | None = None, format_: str | None = None, again: bool = False
 ) -> Sent:
-    """Send every chunk of every file under an id made of the file's content, so that a repeat adds nothing."""
+    """Send files in chunks whose ids are made of their content, so that a repeat adds nothing."""
     total = Sent(0, 0, 0)
     with Producer(url) as producer, screen.progress("") as bar:
         for path in files:

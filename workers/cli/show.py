@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
+from destinations.base import DataDestination
 from router.route import Route
 from router.table import RouteTable, load_routes
+from workers.broker import client, messages
 from workers.cli import screen
 from workers.report import Report, report
 from workers.settings import require_broker_url, settings
@@ -46,41 +50,62 @@ def known_routes(path: Path | None = None) -> RouteTable | None:
 
 
 def status(json: Json = False) -> None:
-    """Show what waits, what is owed and what was delivered, by route and queue."""
+    """Show what waits, what is owed and what was delivered, by route and by queue."""
     found = report(connect(), known_routes())
+    queues = _queues(found)
     if json:
-        screen.as_json(found.to_dict())
+        screen.as_json({**found.to_dict(), "queues": queues})
         return
-    screen.out.print(status_table(found))
+    screen.out.print(_route_table(found))
+    screen.out.print(_queue_table(found, queues))
     screen.out.print(
         f"{screen.number(found.waiting)} points wait for routing, "
         f"{screen.number(found.invalid)} were refused at the door, "
         f"{screen.number(found.unmatched)} matched no route; "
-        f"{found.bytes / 1e6:,.1f} MB held in {screen.number(found.batches)} batches"
+        f"{found.bytes / 1e6:,.1f} MB held in {screen.number(found.batches)} batches",
+        soft_wrap=True,
     )
-    for route in found.routes:
-        if route.owed and not route.served:
-            screen.out.print(
-                f"[yellow]no worker serves {route.route_id}[/]: start one with "
-                f"`celery -A workers worker -Q destinations.{route.destination or '…'}`"
-            )
 
 
-def status_table(found: Report) -> object:
-    """Return one row a route: what waits to be cut, what is in parts, and what became of the rest."""
+def _route_table(found: Report) -> Table:
     return screen.table(
-        ("<route", "<queue", "waiting", "in parts", "owed", "delivered", "dropped", "dead", "points/s"),
+        ("|route", "waiting", "in parts", "owed", "delivered", "dropped", "dead", "points/s"),
         (
             (
                 route.route_id,
-                f"destinations.{route.destination}" if route.destination else "unknown",
-                *map(
-                    screen.number, (route.pending, route.in_parts, route.owed, route.delivered, route.dropped)
-                ),
-                screen.number(route.dead + route.failed),
-                screen.number(route.rate),
+                *map(screen.number, (route.pending, route.in_parts, route.owed, route.delivered)),
+                *map(screen.number, (route.dropped, route.dead + route.failed, route.rate)),
             )
             for route in found.routes
+        ),
+    )
+
+
+def _queues(found: Report) -> dict[str, dict[str, int | bool]]:
+    """Return of each queue the messages in it, the points its routes owe, and whether a worker is there."""
+    by_queue = {f"destinations.{route.destination}": route for route in found.routes if route.destination}
+    waiting = messages(client(require_broker_url()), ["router", "maint", *by_queue])
+    return {
+        name: {
+            "messages": count,
+            "owed": sum(r.owed for r in found.routes if f"destinations.{r.destination}" == name),
+            "served": by_queue[name].served if name in by_queue else found.router_served,
+        }
+        for name, count in waiting.items()
+    }
+
+
+def _queue_table(found: Report, queues: Mapping[str, Mapping[str, int | bool]]) -> Table:
+    return screen.table(
+        ("|queue", "messages", "points owed", "<worker"),
+        (
+            (
+                name,
+                screen.number(queue["messages"]),
+                screen.number(queue["owed"]),
+                "yes" if queue["served"] else f"[yellow]none[/]: celery -A workers worker -Q {name}",
+            )
+            for name, queue in queues.items()
         ),
     )
 
@@ -106,16 +131,17 @@ def routes_list(routes: RoutesFile = None, json: Json = False) -> None:
     rows = [_described(route, table) for route in table.by_priority()]
     screen.out.print(
         screen.table(
-            ("<route", "<condition", "<destination", "<queue", "<priority", "<enabled"),
+            ("|route", "<condition", "<writes to", "<priority", "enabled"),
             (
-                [
-                    str(row[name])
-                    for name in ("route_id", "condition", "destination", "queue", "priority", "enabled")
-                ]
+                [str(row[name]) for name in ("route_id", "condition", "destination", "priority", "enabled")]
                 for row in rows
             ),
         )
     )
+
+
+def _place(destination: object) -> str:
+    return destination.place() if isinstance(destination, DataDestination) else ""
 
 
 def _described(route: Route, table: RouteTable) -> dict[str, object]:
@@ -124,7 +150,7 @@ def _described(route: Route, table: RouteTable) -> dict[str, object]:
         "name": route.name,
         "description": route.description,
         "condition": route.compiled.text,
-        "destination": str(route.destination),
+        "destination": f"{route.destination} {_place(route.destination)}".strip(),
         "queue": f"destinations.{table.destination_name(route.route_id)}",
         "task": f"deliver.{route.route_id}",
         "priority": route.priority.name.lower(),

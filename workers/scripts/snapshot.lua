@@ -46,5 +46,6 @@ for id, owed in pairs(batches) do
   report.live = report.live + 1
   if number(P .. 'batch:' .. id, 'owed') ~= owed then report.strayed = report.strayed + 1 end
 end
+report.router_served = t - tonumber(redis.call('HGET', KNOWN, '@router') or '0') < 30
 report.dead_letters = redis.call('XLEN', DEAD)
 return cjson.encode(report)
