@@ -73,7 +73,6 @@ def _figures(
     mixed: bool, durability: Durability, ours: Sequence[float], celery: float, script: Sequence[float]
 ) -> list[Figure]:
     what = f"{_name(mixed)} to files, durability {durability}"
-    # the goals were set for 1m bars; the mix, where half of the rows... see docs/benchmarks.md
     return [
         Figure(
             case="end_to_end", what=what, unit="points/s", runs=ours,

@@ -65,7 +65,7 @@ def misaligned(typed: pl.DataFrame) -> Mask:
         if timeframe in INTRADAY:
             late = starts % INTRADAY[timeframe] != 0
             if late.any():
-                found |= late & (typed["timeframe"] == timeframe).to_numpy()
+                found |= late & (typed["timeframe"] == timeframe).fill_null(value=False).to_numpy()
     return found
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NoReturn
 
 import numpy as np
 from ulid import ULID
 
 from router.batch import PointBatch
-from router.errors import CandlefleetError, DecodeError, TerminalError, UnavailableError
+from router.errors import DecodeError, TerminalError, UnavailableError
 from router.matching import Matches, match
 from router.route import Route
 from router.rows import Rows
 from router.table import RouteTable
 from router.transforms import apply_transform
+from workers import holder
+from workers.keeper import Keeper
+from workers.letters import letters_for, missing, reason, said
 from workers.open_destinations import OpenDestinations
-from workers.store import BACKLOG_ROWS, Claim, Debt, Letter, Nudge, Store, Verdict, Waiting
+from workers.records import Claim, Debt, Letter, Nudge, Verdict, Waiting
+from workers.store import BACKLOG_ROWS, Store
 
 #: Claims in a row without an answer after which the data itself is suspected of killing its worker.
 MOST_SILENT: Final = 3
@@ -86,7 +89,7 @@ class Journey:
             try:
                 batches.append(PointBatch.from_ipc(data).accepted_as(batch_id))
             except DecodeError as error:
-                letter = Letter("", data.hex(), [_reason(error.code, error.message)], batch_id=batch_id)
+                letter = Letter("", data.hex(), [reason(error.code, error.message)], batch_id=batch_id)
                 verdicts.append(Verdict(batch_id, (), 0, 0, 0, [letter]))
         together = PointBatch.concat(batches)
         matches = match(self.table, together)
@@ -105,7 +108,7 @@ class Journey:
         ]
         failures = [failure for failure in matches.failures if start <= failure.row < stop]
         letters = [
-            Letter(f.route_id, batch[f.row - start].to_json_dict(), [_reason("condition.error", f.message)],
+            Letter(f.route_id, batch[f.row - start].to_json_dict(), [reason("condition.error", f.message)],
                    batch_id=batch_id, row=f.row - start)
             for f in failures
         ]  # fmt: skip
@@ -131,69 +134,58 @@ class Journey:
         Raises:
             Again: The part was given back, to be tried once more.
         """
-        claim = self.store.claim(part_id, str(ULID()), self.lease)
+        claim = self.store.claim(part_id, holder.token(str(ULID())), self.lease)
         if not isinstance(claim, Claim):
             return 0
         with self._keeper.holding(claim):
             if claim.silent > MOST_SILENT:
-                self._halve(
-                    claim, TerminalError(f"{claim.silent - 1} workers died while they worked on it"), "poison"
-                )
-                return 0
+                # A half needs to kill one worker only to be halved again.
+                died = TerminalError("workers died while they worked on it")
+                return self._halve(claim, died, "poison", silent=MOST_SILENT - 1)
             return self._write(claim, self.store.load(claim))
 
     def _write(self, claim: Claim, batch: PointBatch) -> int:
         route = self.table.route(claim.route_id)
         transformed = apply_transform(route, batch)
-        letters = [
-            _letter(claim, batch, row, "transform", message) for row, message in transformed.failed
-        ] + _missing(claim, batch)
-        written = transformed.batch
+        positions = transformed.rows.positions
+        letters = missing(claim, batch)
+        for row, message in transformed.failed:
+            letters += letters_for(claim, batch, [row], "transform", message)
         try:
-            self.destinations.write(self.table, claim.route_id, written)
+            self.destinations.write(self.table, claim.route_id, transformed.batch)
         except TerminalError as error:
             if error.rows is None:
-                self._halve(claim, error, "destination.refused")
-                return 0
-            positions = transformed.rows.positions
-            letters += [
-                _letter(claim, batch, int(positions[row]), "destination.refused", _said(error))
-                for row in error.rows
-            ]
+                return self._halve(claim, error, "destination.refused")
+            refused = positions[list(error.rows)]
+            letters += letters_for(claim, batch, refused, "destination.refused", said(error))
         except UnavailableError as error:
-            delay = min(
-                error.retry_after if error.retry_after is not None else route.retry_delay, self.retry_cap
-            )
-            self._give_back(claim, error, delay, counted=False)
-        except Exception as error:  # anything a destination may raise counts as transient
-            self._try_again_or_bury(claim, route, batch, error)
-            return 0
+            wait = route.retry_delay if error.retry_after is None else error.retry_after
+            self._give_back(claim, error, min(wait, self.retry_cap), counted=False)
+        except Exception as error:  # anything else a destination raises is worth another attempt
+            if route.retry_on_failure and claim.attempts <= route.max_retries:
+                self._give_back(claim, error, self._backoff(route, claim.attempts), counted=True)
+            letters += letters_for(claim, batch, positions, "retries.exhausted", said(error))
         delivered = claim.rows - transformed.dropped - len(letters)
         self._settle(claim, delivered=delivered, dropped=transformed.dropped, letters=letters)
         return delivered
 
-    def _try_again_or_bury(self, claim: Claim, route: Route, batch: PointBatch, error: Exception) -> None:
-        if route.retry_on_failure and claim.attempts <= route.max_retries:
-            self._give_back(claim, error, self._backoff(route, claim.attempts), counted=True)
-        letters = [_letter(claim, batch, row, "retries.exhausted", _said(error)) for row in range(len(batch))]
-        self._settle(claim, delivered=0, letters=letters + _missing(claim, batch))
-
-    def _give_back(self, claim: Claim, error: Exception, delay: float, *, counted: bool) -> None:
-        self.store.nack(claim, delay=delay, counted=counted, error=_said(error))
-        raise Again(delay, _said(error)) from error
+    def _give_back(self, claim: Claim, error: Exception, delay: float, *, counted: bool) -> NoReturn:
+        self.store.nack(claim, delay=delay, counted=counted, error=said(error))
+        raise Again(delay, said(error)) from error
 
     def _backoff(self, route: Route, attempts: int) -> float:
         # full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         return random.uniform(0, min(self.retry_cap, route.retry_delay * 2 ** (attempts - 1)))  # noqa: S311
 
-    def _halve(self, claim: Claim, error: TerminalError, code: str) -> None:
+    def _halve(self, claim: Claim, error: TerminalError, code: str, silent: int = 0) -> int:
         if claim.rows > 1:
-            for nudge in self.store.split(claim, claim.rows // 2):
+            for nudge in self.store.split(claim, claim.rows // 2, silent=silent):
                 self.nudge(nudge)
-            return
+            return 0
         batch = self.store.load(claim)
-        letters = [_letter(claim, batch, row, code, _said(error)) for row in range(len(batch))]
-        self._settle(claim, delivered=0, letters=letters + _missing(claim, batch))
+        letters = letters_for(claim, batch, range(len(batch)), code, said(error)) + missing(claim, batch)
+        self._settle(claim, delivered=0, letters=letters)
+        return 0
 
     def _settle(self, claim: Claim, *, delivered: int, letters: Sequence[Letter], dropped: int = 0) -> None:
         if self.store.settle(claim, delivered=delivered, dropped=dropped, letters=letters):
@@ -202,7 +194,10 @@ class Journey:
     # -- sweep --------------------------------------------------------------------------------
 
     def sweep(self) -> int:
-        """Nudge whatever seems to have lost its nudge; return the number of nudges."""
+        """Nudge whatever seems to have lost its nudge or its worker; return the number of nudges."""
+        for part_id, token in self.store.holders().items():
+            if holder.is_dead(token):
+                self.store.release(part_id, token)
         found = self.store.sweep()
         if found.router:
             self.nudge(None)
@@ -217,88 +212,6 @@ class Journey:
         self.destinations.close()
 
 
-class Keeper:
-    """Renews the claim in work, from a thread of its own, so that a short lease suits long writes."""
-
-    def __init__(self, store: Store, lease: float) -> None:
-        self._store = store
-        self._lease = lease
-        self._held: dict[str, Claim] = {}
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def holding(self, claim: Claim) -> _Hold:
-        """Return a context in which the claim is renewed every third of its lease."""
-        return _Hold(self, claim)
-
-    def add(self, claim: Claim) -> None:
-        """Begin to renew a claim."""
-        with self._lock:
-            self._held[claim.token] = claim
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._renew, name="candlefleet-keeper", daemon=True)
-                self._thread.start()
-
-    def remove(self, claim: Claim) -> None:
-        """Stop renewing a claim."""
-        with self._lock:
-            self._held.pop(claim.token, None)
-
-    def _renew(self) -> None:
-        while True:
-            time.sleep(self._lease / 3)
-            with self._lock:
-                held = list(self._held.values())
-            for claim in held:
-                try:
-                    self._store.renew(claim, self._lease)
-                except CandlefleetError:
-                    continue  # the broker is away: the lease runs out and another worker takes over
-
-
-class _Hold:
-    def __init__(self, keeper: Keeper, claim: Claim) -> None:
-        self._keeper = keeper
-        self._claim = claim
-
-    def __enter__(self) -> Claim:
-        self._keeper.add(self._claim)
-        return self._claim
-
-    def __exit__(self, *_: object) -> None:
-        self._keeper.remove(self._claim)
-
-
 def _within(rows: Rows, start: int, stop: int) -> Rows:
     low, high = np.searchsorted(rows.positions, [start, stop])
     return Rows(rows.positions[low:high] - np.uint32(start))
-
-
-def _reason(code: str, message: str, field: str = "") -> Mapping[str, str]:
-    return {"code": code, "field": field, "message": message}
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _letter(claim: Claim, batch: PointBatch, row: int, code: str, message: str) -> Letter:
-    batch_id, number = _name(batch, row)
-    original: Any = batch[row].to_json_dict()
-    reasons = [_reason(code, message)]
-    return Letter(claim.route_id, original, reasons, "", batch_id, number, claim.attempts, claim.since)
-
-
-def _missing(claim: Claim, batch: PointBatch) -> list[Letter]:
-    """Return letters for rows whose batch Redis no longer has; it lost memory, and an operator must know."""
-    reasons = [_reason("batch.missing", "Redis no longer holds the batch of this row")]
-    gone = claim.rows - len(batch)
-    return [Letter(claim.route_id, None, reasons, attempts=claim.attempts, first=claim.since)] * gone
-
-
-def _name(batch: PointBatch, row: int) -> tuple[str, int]:
-    for part in batch.parts:
-        if row < len(part.rows):
-            return part.batch_id, int(part.rows.positions[row])
-        row -= len(part.rows)
-    raise IndexError(row)

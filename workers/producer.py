@@ -16,8 +16,9 @@ from router.admission import Refused, admit
 from router.errors import ExpiredError, FleetBusyError, FleetError, FleetUnreachableError
 from router.points import NormalizedDataPoint
 from workers.broker import client
+from workers.records import Accepted, Letter
 from workers.settings import require_broker_url, settings
-from workers.store import Accepted, Letter, Store
+from workers.store import Store
 
 logger = logging.getLogger(__name__)
 

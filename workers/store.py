@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -20,12 +18,13 @@ from ulid import ULID
 from router.batch import BatchRows, PointBatch
 from router.errors import ConfigError, FleetUnreachableError
 from router.rows import Rows
+from workers.records import Accepted, Claim, Letter, Nudge, Sweep, Verdict, Waiting, pairs
 
 PREFIX: Final = "candlefleet:"
 
 #: Scripts that only drain run even when Redis is over its memory limit; those that fill do not.
 _FILLING: Final = frozenset({"accept", "match"})
-_READING: Final = frozenset({"snapshot"})
+_READING: Final = frozenset({"snapshot", "holders"})
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
 
 PART_ROWS: Final = 10_000  #: most rows of a part
@@ -35,117 +34,15 @@ FIRST_NUDGE: Final = 5.0  #: seconds until a part's nudge is thought lost
 SERVED_FOR: Final = 30.0  #: seconds for which a worker's word that it serves a route is good
 
 
-class Letter(NamedTuple):
-    """A dead letter to be: the route it belongs to ('' if none), and what is kept of it."""
-
-    route_id: str
-    original: Any
-    reasons: Sequence[Mapping[str, str]]
-    where: str = ""
-    batch_id: str = ""
-    row: int = -1
-    attempts: int = 0
-    first: float = 0.0
-
-    def to_json(self) -> str:
-        """Return the letter as it is kept; times are seconds since 1970 UTC."""
-        at = time.time()
-        kept = self._asdict() | {"first": self.first or at, "last": at}
-        return json.dumps(kept, separators=(",", ":"), default=str)
-
-
-class Accepted(NamedTuple):
-    """What accept answered: `verdict`, the acceptance number (or why not), and whether to nudge the router."""
-
-    verdict: Literal["accepted", "again", "busy", "expired"]
-    detail: str
-    nudge: bool
-
-
-class Waiting(NamedTuple):
-    """A batch lent to a router: its points as IPC bytes, and the context it came with."""
-
-    batch_id: str
-    data: bytes
-    context: dict[str, Any]
-
-
-class Debt(NamedTuple):
-    """What one route owes of one batch after matching."""
-
-    route_id: str
-    rows: Rows
-    max_owed: int | None
-
-
-class Verdict(NamedTuple):
-    """What matching found in one batch; `letters` are rows whose condition failed.
-
-    Each point is counted once: `matched` by at least one route, `unmatched` by none, or `failed`, when the
-    conditions that did not decline it could not be evaluated.
-    """
-
-    batch_id: str
-    debts: Sequence[Debt]
-    matched: int
-    unmatched: int
-    failed: int
-    letters: Sequence[Letter] = ()
-
-    def arguments(self) -> list[Any]:
-        """Return the arguments of `match.lua`."""
-        flat: list[Any] = [self.batch_id, self.matched, self.unmatched, self.failed, len(self.debts)]
-        for debt in self.debts:
-            flat += [debt.route_id, len(debt.rows), debt.rows.encode(), debt.max_owed or 0]
-        return flat + _pairs(self.letters)
-
-
-class Nudge(NamedTuple):
-    """A message to send: look at this part of this route; `rows` is for people who watch."""
-
-    part_id: str
-    route_id: str
-    rows: int
-
-
-class Sweep(NamedTuple):
-    """What waits for a nudge: the router, parts, and routes with pending rows."""
-
-    router: bool
-    parts: list[Nudge]
-    routes: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A part held by this process.
-
-    Attributes:
-        pieces: Which of the selected rows of which batch: (batch id, start, stop) in the selection.
-        attempts: Claims so far, this one included.
-        silent: Claims in a row, this one included, after which nobody reported back: a poison's trace.
-        since: When the part first failed, seconds since 1970; 0.0 if it has not.
-    """
-
-    part_id: str
-    token: str
-    route_id: str
-    rows: int
-    pieces: list[tuple[str, int, int]] = field(repr=False)
-    attempts: int
-    silent: int
-    since: float
-
-
 class Store:
-    """Everything the fleet keeps in Redis. Any number of processes may share it; every method is safe to repeat.
+    """Everything the fleet keeps in Redis. Any number of processes share it; every method is safe to repeat.
 
     Raises, from every method:
         FleetUnreachableError: Redis does not answer, or refuses the login.
     """
 
     def __init__(self, client: redis.Redis, *, memory: int = 1 << 30, remember: int = 3600) -> None:
-        """Take a client that returns bytes; `memory` is the byte budget, `remember` the life of a batch id in s."""
+        """Take a client that returns bytes; `memory` is in bytes, `remember` the life of a batch id in s."""
         self.redis = client
         self.high = int(memory * 0.6)
         self.low = int(memory * 0.5)
@@ -154,7 +51,7 @@ class Store:
 
     @classmethod
     def connect(cls, url: str, *, memory: int = 1 << 30, remember: int = 3600) -> Store:
-        """Return the store at a `redis://` URL; commands are repeated three times, which every script permits."""
+        """Return the store at a `redis://` URL; commands are repeated, which every script permits."""
         client = redis.Redis.from_url(
             url,
             socket_timeout=10,
@@ -187,12 +84,12 @@ class Store:
             "accept",
             *(batch_id, data, len(batch), len(letters), digest, json.dumps(dict(context or {}), default=str)),
             *(_issued(batch_id), remember or self.remember, self.high, self.low),
-            *_pairs(letters),
+            *pairs(letters),
         )
         return Accepted(answer[0].decode(), answer[1].decode(), bool(answer[2]))
 
     def take(self, points: int, lease: float) -> list[Waiting]:
-        """Return waiting batches, oldest first, up to about `points`; other routers pass over them for `lease` s."""
+        """Return waiting batches, oldest first, up to about `points`; others pass over them for `lease` s."""
         ids = [name.decode() for name in self._run("take", points, lease)]
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
@@ -265,20 +162,32 @@ class Store:
         """Keep a claim for `lease` more seconds; False if the part is no longer held by it."""
         return bool(self._run("renew", claim.part_id, claim.token, lease))
 
+    def holders(self) -> dict[str, str]:
+        """Return the token with which each leased part is held."""
+        answer = [value.decode() for value in self._run("holders")]
+        return dict(zip(answer[::2], answer[1::2], strict=True))
+
+    def release(self, part_id: str, token: str) -> bool:
+        """Take a part from a holder that is dead; False if another holds it by now."""
+        return bool(self._run("release", part_id, token))
+
     def settle(
         self, claim: Claim, *, delivered: int, dropped: int = 0, letters: Sequence[Letter] = ()
     ) -> bool:
-        """Say that no row of a part is owed any more, and bury those refused; True if this closed the flush."""
-        verdict, closed = self._run("settle", claim.part_id, delivered, dropped, *_pairs(letters))
+        """Say that no row of a part is owed any more, and bury those refused; True if the flush is closed."""
+        verdict, closed = self._run("settle", claim.part_id, delivered, dropped, *pairs(letters))
         return bool(verdict == b"settled" and closed)
 
     def nack(self, claim: Claim, *, delay: float, counted: bool, error: str) -> bool:
         """Give a part back to be tried again after `delay` seconds; False if another holds it by now."""
         return bool(self._run("nack", claim.part_id, claim.token, delay, int(counted), error))
 
-    def split(self, claim: Claim, at: int) -> list[Nudge]:
-        """Replace a part by two, the first of `at` rows; empty if another holds it by now."""
-        answer = self._run("split", claim.part_id, claim.token, at, FIRST_NUDGE)
+    def split(self, claim: Claim, at: int, *, silent: int = 0) -> list[Nudge]:
+        """Replace a part by two, the first of `at` rows; empty if another holds it by now.
+
+        Each begins with `silent` unanswered claims on its record.
+        """
+        answer = self._run("split", claim.part_id, claim.token, at, FIRST_NUDGE, silent)
         return [
             Nudge(part.decode(), claim.route_id, int(rows))
             for part, rows in zip(answer[::2], answer[1::2], strict=True)
@@ -326,7 +235,7 @@ class Store:
                 not write to it the last time (``redis.disk``), or is too old (``redis.version``).
         """
         with self._translated():
-            info: dict[str, Any] = self.redis.info()  # type: ignore[assignment]
+            info: dict[str, Any] = self.redis.info()
         place = f"the broker at {self._place()}"
         if int(str(info["redis_version"]).split(".")[0]) < 7:
             raise ConfigError(
@@ -354,7 +263,7 @@ class Store:
     def now(self) -> float:
         """Return the time of Redis, which is the fleet's: seconds since 1970."""
         with self._translated():
-            seconds, microseconds = self.redis.time()  # type: ignore[misc]
+            seconds, microseconds = self.redis.time()
         return float(seconds) + float(microseconds) / 1e6
 
     def _run(self, name: str, *arguments: Any) -> Any:
@@ -400,10 +309,6 @@ def _batch(batch_id: str) -> str:
 def _rows(batch_id: str, found: Sequence[bytes], start: int, stop: int) -> BatchRows:
     _, number, digest, selection = found
     return BatchRows(batch_id, Rows.decode(selection).slice(start, stop), int(number), digest.decode())
-
-
-def _pairs(letters: Sequence[Letter]) -> list[str]:
-    return [value for letter in letters for value in (letter.route_id, letter.to_json())]
 
 
 def _issued(batch_id: str) -> str:

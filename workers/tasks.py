@@ -17,8 +17,9 @@ from router.route import DEFAULT_ROUTE_ID, Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.broker import queue
 from workers.journey import Again, Journey
+from workers.records import Nudge
 from workers.settings import require_broker_url, settings
-from workers.store import Nudge, Store
+from workers.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -56,7 +56,7 @@ def number(value: float) -> str:
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """Return a table: numbers are set right; text that wraps has a name with `<`, text that does not with `|`."""
+    """Return a table of numbers; a column of text that wraps is named with `<`, one that does not with `|`."""
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         text = name[0] in "<|"
@@ -68,7 +68,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
 
 
 def law(report: Report) -> str:
-    """Return the conservation check as one line a person can read, or a line for each law that does not hold."""
+    """Return the conservation check as one line for people, or a line for each law that does not hold."""
     if report.broken:
         return "\n".join(f"[red]✗ does not add up[/] {broken}" for broken in report.broken)
     return (

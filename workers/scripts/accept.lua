@@ -12,7 +12,7 @@ local full = redis.call('SRANDMEMBER', P .. 'full')
 if full then return {'busy', 'route ' .. full .. ' owes more than its max_owed', 0} end
 local held = number(TOTALS, 'bytes')
 local closed = redis.call('EXISTS', P .. 'closed') == 1
-if held + #data > (closed and low or high) then
+if held + #data > high or closed and held > low then
   redis.call('SET', P .. 'closed', 1)
   return {'busy', string.format('%d of %d bytes are held', held, high), 0}
 end

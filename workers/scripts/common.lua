@@ -41,15 +41,14 @@ local function first_of(flush)
   return first
 end
 
--- A route above its max_owed closes the door for everyone until it is 20 % below.
+-- A route above its max_owed (0: none) closes the door for everyone until it is 20 % below.
 local function weigh(route)
   local key = P .. 'route:' .. route
   local limit = number(key, 'max_owed')
-  if limit == 0 then return end
   local owed = number(key, 'pending') + number(key, 'parted')
-  if owed > limit then
+  if limit > 0 and owed > limit then
     redis.call('SADD', P .. 'full', route)
-  elseif owed <= 0.8 * limit then
+  elseif limit == 0 or owed <= 0.8 * limit then
     redis.call('SREM', P .. 'full', route)
   end
 end

@@ -1,4 +1,5 @@
--- Replace a part by two. ARGV: part, token, rows in the first half, seconds to the first repeated nudge.
+-- Replace a part by two. ARGV: part, token, rows in the first half, seconds to the first repeated nudge,
+-- unanswered claims each half begins with.
 -- Returns {id, rows, id, rows}, or {} if the part is no longer held with this token.
 local id, at, t = ARGV[1], tonumber(ARGV[3]), now()
 local key = P .. 'part:' .. id
@@ -17,7 +18,7 @@ local made = {}
 for i, half in ipairs(halves) do
   local new, rows = id .. '.' .. i, i == 1 and at or tonumber(f[6]) - at
   redis.call('HSET', P .. 'part:' .. new, 'route', f[2], 'rows', rows, 'flush', f[4], 'ordered', f[7] or '0',
-             'pieces', cjson.encode(half), 'attempts', 0, 'silent', 0)
+             'pieces', cjson.encode(half), 'attempts', 0, 'silent', ARGV[5])
   if f[5] then redis.call('HSET', P .. 'part:' .. new, 'since', f[5]) end
   redis.call('ZADD', PARTS, t + tonumber(ARGV[4]), new)
   redis.call('SADD', P .. 'flush:' .. f[4], new)

@@ -1,0 +1,89 @@
+"""Points a second that one core matches against 1 to 1000 routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from benchmarks.bars import make_bars
+from benchmarks.progress import say
+from benchmarks.results import Figure
+from benchmarks.script_peer import Point, light_points
+from benchmarks.timing import alternate, environment, in_fresh_process
+from destinations import MemoryDestination
+from router.batch import PointBatch
+from router.matching import match
+from router.route import Route
+from router.table import RouteTable
+
+ROWS: Final = 10_000
+
+
+def run(*, quick: bool) -> list[Figure]:
+    """Measure one number of routes after the other, each in a process whose Polars has one thread."""
+    figures = []
+    for routes in (1, 10, 100, 1000):
+        say(f"matching: {ROWS:,} points, {routes:,} routes")
+        with environment(POLARS_MAX_THREADS=1):
+            ours, peer = in_fresh_process(measure, routes, 0.5 if quick else 4.0)
+        figures.append(
+            Figure(
+                case="matching", what=f"{routes:,} SQL routes, one core", unit="points/s", runs=ours,
+                peer="lambdas, point by point", peer_runs=peer, headline=routes == 100,
+            )
+        )  # fmt: skip
+    return figures
+
+
+def conditions(count: int) -> list[tuple[str, Callable[[Point], bool]]]:
+    """Return `count` conditions that differ, each as SQL and as a lambda that means the same."""
+    kinds: list[Callable[[int], tuple[str, Callable[[Point], bool]]]] = [
+        lambda n: (
+            f"timeframe in ('1h', '4h', '1d') and close > {90 + n % 20}",
+            lambda p: p.timeframe in ("1h", "4h", "1d") and p.close > 90 + n % 20,
+        ),
+        lambda n: (f"symbol = 'SYM{n % 10}'", lambda p: p.symbol == f"SYM{n % 10}"),
+        lambda n: (f"high - low > 0.0{n % 10}", lambda p: p.high - p.low > n % 10 / 100),
+        lambda n: (
+            f"asset_class = 'crypto' and volume between {n % 50} and {n % 50 + 20}",
+            lambda p: p.asset_class == "crypto" and n % 50 <= p.volume <= n % 50 + 20,
+        ),
+    ]
+    return [kinds[number % len(kinds)](number) for number in range(count)]
+
+
+def measure(routes: int, seconds: float) -> tuple[list[float], list[float]]:
+    """Return the points/s of all conditions over all points, by columns and by lambdas.
+
+    Raises:
+        RuntimeError: They do not match the same rows.
+    """
+    batch = PointBatch(make_bars(ROWS, mixed=True))
+    points, pairs = light_points(batch), conditions(routes)
+    table = route_table([sql for sql, _ in pairs])
+    by_columns = {name: rows.positions.tolist() for name, rows in match(table, batch).selections.items()}
+    by_lambdas = {f"r{n}": rows for n, rows in enumerate(_loop(points, pairs)) if rows}
+    if by_columns != by_lambdas:
+        raise RuntimeError("SQL and lambdas do not match the same rows")
+
+    def ours() -> int:
+        match(table, batch)
+        return len(batch)
+
+    def peer() -> int:
+        _loop(points, pairs)
+        return len(points)
+
+    return alternate(ours, peer, seconds=seconds)
+
+
+def route_table(sql: list[str]) -> RouteTable:
+    """Return a table of routes `r0`, `r1`, … with these conditions."""
+    nowhere = MemoryDestination(name="nowhere")
+    return RouteTable(
+        Route(route_id=f"r{number}", condition=text, destination=nowhere) for number, text in enumerate(sql)
+    )
+
+
+def _loop(points: list[Point], pairs: list[tuple[str, Callable[[Point], bool]]]) -> list[list[int]]:
+    return [[row for row, point in enumerate(points) if holds(point)] for _, holds in pairs]

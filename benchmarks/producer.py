@@ -1,0 +1,84 @@
+"""Points a second from one Python loop around `send`, until all are acknowledged."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import celery_peer, fleet
+from benchmarks.bars import json_points, make_bars
+from benchmarks.progress import say
+from benchmarks.results import Figure, Goal
+from benchmarks.timing import in_fresh_process
+from router.batch import PointBatch
+from router.points import NormalizedDataPoint
+from workers.embedded import EmbeddedRedis
+from workers.producer import Producer
+
+CELERY_POINTS: Final = 3_000
+_MEMORY: Final = 1 << 30
+
+
+def run(*, quick: bool) -> list[Figure]:
+    """Measure ready points and points made in the loop, with the machine to itself and with a fleet at work."""
+    rows, rounds = (50_000, 1) if quick else (200_000, 3)
+    ready, made, celery = [], [], []
+    for number in range(1, rounds + 1):
+        say(f"producer: round {number} of {rounds}")
+        with tempfile.TemporaryDirectory(prefix="candlefleet-bench-") as folder:
+            with EmbeddedRedis(Path(folder), _MEMORY) as server:
+                celery.append(in_fresh_process(celery_rate, server.url))
+                ready.append(in_fresh_process(send_rate, server.url, rows, construct=False))
+                made.append(in_fresh_process(send_rate, server.url, rows // 2, construct=True))
+    say("producer: with a fleet that delivers at the same time")
+    with fleet.running("power") as bench:
+        busy = [in_fresh_process(send_rate, bench.fleet.url, rows, construct=False)]
+        bench.rest()
+        bench.check(rows, 0)
+    return [
+        _figure("send(point) in a loop, acknowledged", ready, celery, Goal(50_000, "figure"), headline=True),
+        _figure("send(NormalizedDataPoint(...)) in a loop, acknowledged", made, celery),
+        _figure("send(point) while the fleet delivers on the same cores", busy, celery),
+    ]
+
+
+def send_rate(url: str, rows: int, *, construct: bool) -> float:
+    """Return the points/s of a loop around `send`, from the first call until the last point is safe."""
+    batch = PointBatch(make_bars(rows))
+    values = batch.to_dicts() if construct else []
+    made: Iterable[NormalizedDataPoint] = (
+        (NormalizedDataPoint(**fields) for fields in values) if construct else list(batch)
+    )
+    with Producer(url) as producer:
+        producer.send_batch(batch.slice(0, 10))
+        before, began = producer.acknowledged, time.perf_counter()
+        for point in made:
+            producer.send(point)
+        acknowledged = producer.flush() - before
+        seconds = time.perf_counter() - began
+    if acknowledged != rows:
+        raise RuntimeError(f"{acknowledged} points of {rows} were acknowledged")
+    return rows / seconds
+
+
+def celery_rate(url: str) -> float:
+    """Return the messages/s of a loop around `send_task`, one for each point."""
+    points: list[dict[str, Any]] = json_points(make_bars(CELERY_POINTS))
+    with celery_peer.sender(url) as app:
+        app.send_task("route_point", (points[0],))
+        began = time.perf_counter()
+        for point in points:
+            app.send_task("route_point", (point,))
+        return len(points) / (time.perf_counter() - began)
+
+
+def _figure(
+    what: str, ours: list[float], celery: list[float], goal: Goal | None = None, *, headline: bool = False
+) -> Figure:
+    return Figure(
+        case="producer", what=what, unit="points/s", runs=ours, peer="one Celery task per point, sent",
+        peer_runs=celery, goal=goal, headline=headline,
+    )  # fmt: skip

@@ -1,0 +1,48 @@
+"""Dead letters from the parts that could not be delivered whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from router.batch import PointBatch
+from workers.records import Claim, Letter
+
+
+def reason(code: str, message: str, field: str = "") -> dict[str, str]:
+    """Return one reason as a letter keeps it."""
+    return {"code": code, "field": field, "message": message}
+
+
+def said(error: Exception) -> str:
+    """Return what an error said, with its kind."""
+    return f"{type(error).__name__}: {error}"
+
+
+def letters_for(
+    claim: Claim, batch: PointBatch, rows: Iterable[int], code: str, message: str
+) -> list[Letter]:
+    """Return a letter for each of some rows of a claimed part, with the points before any transform."""
+    return [_letter(claim, batch, row, code, message) for row in rows]
+
+
+def missing(claim: Claim, batch: PointBatch) -> list[Letter]:
+    """Return letters for rows whose batch Redis no longer has; it lost memory, and an operator must know."""
+    reasons = [reason("batch.missing", "Redis no longer holds the batch of this row")]
+    gone = claim.rows - len(batch)
+    return [Letter(claim.route_id, None, reasons, attempts=claim.attempts, first=claim.since)] * gone
+
+
+def _letter(claim: Claim, batch: PointBatch, row: int, code: str, message: str) -> Letter:
+    batch_id, number = _name(batch, row)
+    original: Any = batch[row].to_json_dict()
+    reasons = [reason(code, message)]
+    return Letter(claim.route_id, original, reasons, "", batch_id, number, claim.attempts, claim.since)
+
+
+def _name(batch: PointBatch, row: int) -> tuple[str, int]:
+    for part in batch.parts:
+        if row < len(part.rows):
+            return part.batch_id, int(part.rows.positions[row])
+        row -= len(part.rows)
+    raise IndexError(row)

@@ -1,0 +1,118 @@
+"""What passes between the fleet's state and those who work with it: values, one line of meaning each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from router.rows import Rows
+
+
+class Letter(NamedTuple):
+    """A dead letter to be: the route it belongs to ('' if none), and what is kept of it."""
+
+    route_id: str
+    original: Any
+    reasons: Sequence[Mapping[str, str]]
+    where: str = ""
+    batch_id: str = ""
+    row: int = -1
+    attempts: int = 0
+    first: float = 0.0
+
+    def to_json(self) -> str:
+        """Return the letter as it is kept; times are seconds since 1970 UTC."""
+        at = time.time()
+        kept = self._asdict() | {"first": self.first or at, "last": at}
+        return json.dumps(kept, separators=(",", ":"), default=str)
+
+
+class Accepted(NamedTuple):
+    """What accept answered: the acceptance number, or why not; and whether to nudge the router."""
+
+    verdict: Literal["accepted", "again", "busy", "expired"]
+    detail: str
+    nudge: bool
+
+
+class Waiting(NamedTuple):
+    """A batch lent to a router: its points as IPC bytes, and the context it came with."""
+
+    batch_id: str
+    data: bytes
+    context: dict[str, Any]
+
+
+class Debt(NamedTuple):
+    """What one route owes of one batch after matching."""
+
+    route_id: str
+    rows: Rows
+    max_owed: int | None
+
+
+class Verdict(NamedTuple):
+    """What matching found in one batch; `letters` are rows whose condition failed.
+
+    Each point is counted once: `matched` by at least one route, `unmatched` by none, or `failed`, when the
+    conditions that did not decline it could not be evaluated.
+    """
+
+    batch_id: str
+    debts: Sequence[Debt]
+    matched: int
+    unmatched: int
+    failed: int
+    letters: Sequence[Letter] = ()
+
+    def arguments(self) -> list[Any]:
+        """Return the arguments of `match.lua`."""
+        flat: list[Any] = [self.batch_id, self.matched, self.unmatched, self.failed, len(self.debts)]
+        for debt in self.debts:
+            flat += [debt.route_id, len(debt.rows), debt.rows.encode(), debt.max_owed or 0]
+        return flat + pairs(self.letters)
+
+
+class Nudge(NamedTuple):
+    """A message to send: look at this part of this route; `rows` is for people who watch."""
+
+    part_id: str
+    route_id: str
+    rows: int
+
+
+class Sweep(NamedTuple):
+    """What waits for a nudge: the router, parts, and routes with pending rows."""
+
+    router: bool
+    parts: list[Nudge]
+    routes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A part held by this process.
+
+    Attributes:
+        pieces: Which of the selected rows of which batch: (batch id, start, stop) in the selection.
+        attempts: Claims so far, this one included.
+        silent: Claims in a row, this one included, after which nobody reported back: a poison's trace.
+        since: When the part first failed, seconds since 1970; 0.0 if it has not.
+    """
+
+    part_id: str
+    token: str
+    route_id: str
+    rows: int
+    pieces: list[tuple[str, int, int]] = field(repr=False)
+    attempts: int
+    silent: int
+    since: float
+
+
+def pairs(letters: Sequence[Letter]) -> list[str]:
+    """Return letters as scripts take them: route id and JSON text, in turn."""
+    return [value for letter in letters for value in (letter.route_id, letter.to_json())]
