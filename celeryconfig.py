@@ -3,11 +3,15 @@
 Why each is set as it is: docs/celery.md.
 """
 
+from router.errors import ConfigError as _ConfigError
 from workers.broker import queue as _queue
 from workers.settings import broker_url as _broker_url
 from workers.settings import settings as _settings
 
-_s = _settings()
+try:
+    _s = _settings()
+except _ConfigError as _error:
+    raise SystemExit(f"candlefleet: {_error}") from None
 
 # Where messages go. They carry ids, never points, and JSON is the only language spoken.
 broker_url = _broker_url()
@@ -58,7 +62,7 @@ worker_eta_task_limit = 1000
 timezone = "UTC"
 enable_utc = True
 beat_max_loop_interval = 1.0
-beat_schedule_filename = str(_s.dir / "beat-schedule")
+beat_scheduler = "celery.beat:Scheduler"  # in memory: a tick a second needs no memory of the last one
 beat_schedule = {
     "sweep": {"task": "maint.sweep", "schedule": 1.0, "options": {"expires": 2.0, "ignore_result": True}}
 }

@@ -46,7 +46,9 @@ def _run(cases: Sequence[str], *, quick: bool) -> tuple[list[Figure], list[str]]
     failed = []
     for name in cases:
         try:
-            figures += importlib.import_module(f"benchmarks.{name}").run(quick=quick)
+            for figure in importlib.import_module(f"benchmarks.{name}").run(quick=quick):
+                say(f"  = {figure}")
+                figures.append(figure)
         except Exception:  # one case that breaks must not take the figures of the others along
             traceback.print_exc()
             failed.append(name)

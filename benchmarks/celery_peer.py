@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +16,11 @@ from typing import Any, Final
 from celery import Celery
 
 from benchmarks.fleet import count_rows
+from benchmarks.server import empty_redis, temporary_folder
 from benchmarks.timing import environment
-from workers.embedded import EmbeddedRedis, end_with_parent
+from workers.embedded import end_with_parent
 
 LONGEST: Final = 20.0  #: seconds a run may take; what is not written by then does not count
-_MEMORY: Final = 1 << 30
 _COMMAND: Final = (
     *(sys.executable, "-m", "celery", "-A", "benchmarks.celery_tasks", "worker", "-c", "2", "-l", "WARNING"),
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
@@ -89,17 +88,14 @@ class CeleryPeer:
 @contextmanager
 def running(warm: Sequence[dict[str, Any]]) -> Iterator[CeleryPeer]:
     """Start an embedded Redis and the worker; stop them and remove everything afterwards."""
-    with tempfile.TemporaryDirectory(prefix="candlefleet-bench-") as name:
-        out = Path(name) / "out"
-        out.mkdir()
-        with EmbeddedRedis(Path(name), _MEMORY) as server, sender(server.url) as app:
-            worker = _start(server.url, out)
-            try:
-                peer = CeleryPeer(app, out)
-                peer.warm_up(warm)
-                yield peer
-            finally:
-                _stop(worker)
+    with temporary_folder() as out, empty_redis() as server, sender(server.url) as app:
+        worker = _start(server.url, out)
+        try:
+            peer = CeleryPeer(app, out)
+            peer.warm_up(warm)
+            yield peer
+        finally:
+            _stop(worker)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from typing import Any, Final
 
@@ -21,20 +21,16 @@ from router.batch import PointBatch
 ROWS: Final = 10_000
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(*, quick: bool) -> Iterator[Figure]:
     """Measure both encoders on one core."""
-    figures = []
     for name, (_, _, peer_name) in ENCODERS.items():
         say(f"encoders: {name}")
         with environment(POLARS_MAX_THREADS=1):
             ours, peer = in_fresh_process(measure, name, 0.5 if quick else 4.0)
-        figures.append(
-            Figure(
-                case="encoders", what=f"{name}, one core", unit="ns/point", runs=[1e9 / rate for rate in ours],
-                peer=peer_name, peer_runs=[1e9 / rate for rate in peer], less_is_better=True,
-            )
+        yield Figure(
+            case="encoders", what=f"{name}, one core", unit="ns/point", runs=[1e9 / rate for rate in ours],
+            peer=peer_name, peer_runs=[1e9 / rate for rate in peer], less_is_better=True,
         )  # fmt: skip
-    return figures
 
 
 def measure(name: str, seconds: float) -> tuple[list[float], list[float]]:

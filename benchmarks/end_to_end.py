@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -13,6 +11,7 @@ from benchmarks import celery_peer, fleet, script_peer
 from benchmarks.bars import batches, json_points, make_bars
 from benchmarks.progress import say
 from benchmarks.results import Figure, Goal
+from benchmarks.server import temporary_folder
 from benchmarks.timing import in_fresh_process
 from destinations.records import Durability
 
@@ -22,10 +21,9 @@ SCRIPT_POINTS: Final = 250_000
 DURABILITIES: Final[tuple[Durability, ...]] = ("process", "power")
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(*, quick: bool) -> Iterator[Figure]:
     """Measure both mixes of timeframes with both durabilities, each run beside a run of the script."""
     rows, rounds = (200_000, 1) if quick else (1_000_000, 3)
-    figures = []
     for mixed in (False, True):
         bars = make_bars(rows, mixed=mixed)
         celery = _celery(bars, mixed=mixed)
@@ -36,8 +34,7 @@ def run(*, quick: bool) -> list[Figure]:
                 script.append(_script(mixed=mixed))
                 ours.append(_fleet(bars, durability))
                 say(f"  {ours[-1]:,.0f} points/s beside {script[-1]:,.0f} of the script")
-            figures += _figures(mixed, durability, ours, celery, script)
-    return figures
+            yield from _figures(mixed, durability, ours, celery, script)
 
 
 def _name(mixed: bool) -> str:
@@ -53,8 +50,8 @@ def _fleet(bars: pl.DataFrame, durability: Durability) -> float:
 
 
 def _script(*, mixed: bool) -> float:
-    with tempfile.TemporaryDirectory(prefix="candlefleet-bench-") as folder:
-        return in_fresh_process(script_peer.measure, SCRIPT_POINTS, Path(folder), mixed=mixed)
+    with temporary_folder() as folder:
+        return in_fresh_process(script_peer.measure, SCRIPT_POINTS, folder, mixed=mixed)
 
 
 def _celery(bars: pl.DataFrame, *, mixed: bool) -> float:

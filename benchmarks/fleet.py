@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import Final
 import polars as pl
 
 from benchmarks.bars import make_bars
+from benchmarks.progress import say
+from benchmarks.server import temporary_folder
 from benchmarks.timing import environment
 from destinations.records import Durability
 from router.batch import PointBatch
@@ -87,9 +88,11 @@ class Bench:
 
 @contextmanager
 def running(durability: Durability, *, timed: bool = False) -> Iterator[Bench]:
-    """Start Redis, router, a worker for each destination and Beat; stop them and remove everything afterwards."""
-    with tempfile.TemporaryDirectory(prefix="candlefleet-bench-") as name:
-        folder = Path(name)
+    """Start Redis, router, a worker for each destination and Beat; stop them and remove everything afterwards.
+
+    What the processes said last is printed if anything fails, since their logs are removed too.
+    """
+    with temporary_folder() as folder:
         out = folder / "out"
         out.mkdir()
         variables = {"BENCH_OUT": out, "BENCH_DURABILITY": durability}
@@ -97,9 +100,19 @@ def running(durability: Durability, *, timed: bool = False) -> Iterator[Bench]:
             variables["BENCH_WRITTEN"] = out / "written.jsonl"
         settings = Settings(dir=folder / "fleet", routes=ROUTES, broker_url=None)
         with environment(**variables), Fleet(settings, flower=False) as fleet:
-            bench = Bench(fleet, fleet.start(), out)
-            bench.send([PointBatch(make_bars(WARM_ROWS, mixed=True).with_columns(symbol=pl.lit("WARM")))])
-            yield bench
+            try:
+                bench = Bench(fleet, fleet.start(), out)
+                bench.send([PointBatch(make_bars(WARM_ROWS, mixed=True).with_columns(symbol=pl.lit("WARM")))])
+                yield bench
+            except Exception:
+                _say_last_words(fleet.folder / "logs")
+                raise
+
+
+def _say_last_words(logs: Path) -> None:
+    for log in sorted(logs.glob("*.log")):
+        for line in log.read_text(errors="replace").splitlines()[-5:]:
+            say(f"{log.stem}: {line}")
 
 
 def count_rows(folder: Path, *, header: bool = False) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,17 +24,15 @@ CELERY_POINTS: Final = 5_000
 _PEER: Final = "one Celery task per point and delivery"
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(*, quick: bool) -> Iterator[Figure]:
     """Measure both durabilities, and the peer at the same points/s until its 5,000 points are through."""
     seconds = 10 if quick else 60
     say(f"latency: {_PEER}, {BATCH * BATCHES_PER_SECOND} points/s")
     celery = _celery()
-    figures = []
     for durability in ("process", "power"):
         say(f"latency: {BATCHES_PER_SECOND} batches/s for {seconds} s, durability {durability}")
         sent, waits = _paced(durability, seconds)
-        figures += _figures(durability, sent, waits, celery)
-    return figures
+        yield from _figures(durability, sent, waits, celery)
 
 
 def _paced(durability: Durability, seconds: int) -> tuple[list[float], list[float]]:

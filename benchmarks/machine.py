@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import redis
 
-from workers.embedded import EmbeddedRedis
+from benchmarks.server import empty_redis
 
 
 def cores() -> int:
@@ -35,11 +33,7 @@ def describe() -> dict[str, str]:
 
 
 def _server() -> str:
-    with (
-        tempfile.TemporaryDirectory(prefix="candlefleet-bench-") as folder,
-        EmbeddedRedis(Path(folder), memory=1 << 26) as server,
-        redis.Redis.from_url(server.url) as client,
-    ):
+    with empty_redis() as server, redis.Redis.from_url(server.url) as client:
         info = client.info("server")
     name = info.get("server_name", "redis")
     return f"{name} {info.get(f'{name}_version', info['redis_version'])}"

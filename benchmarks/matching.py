@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from benchmarks.bars import make_bars
@@ -19,20 +19,16 @@ from router.table import RouteTable
 ROWS: Final = 10_000
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(*, quick: bool) -> Iterator[Figure]:
     """Measure one number of routes after the other, each in a process whose Polars has one thread."""
-    figures = []
     for routes in (1, 10, 100, 1000):
         say(f"matching: {ROWS:,} points, {routes:,} routes")
         with environment(POLARS_MAX_THREADS=1):
             ours, peer = in_fresh_process(measure, routes, 0.5 if quick else 4.0)
-        figures.append(
-            Figure(
-                case="matching", what=f"{routes:,} SQL routes, one core", unit="points/s", runs=ours,
-                peer="lambdas, point by point", peer_runs=peer, headline=routes == 100,
-            )
+        yield Figure(
+            case="matching", what=f"{routes:,} SQL routes, one core", unit="points/s", runs=ours,
+            peer="lambdas, point by point", peer_runs=peer, headline=routes == 100,
         )  # fmt: skip
-    return figures
 
 
 def conditions(count: int) -> list[tuple[str, Callable[[Point], bool]]]:

@@ -1,10 +1,9 @@
-"""Bytes of Redis that a waiting point takes, and the memory of the worker processes after a million points."""
+"""Bytes a waiting point takes in Redis, and the memory of the worker processes after a million points."""
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,17 +14,16 @@ from benchmarks import celery_peer, fleet
 from benchmarks.bars import batches, json_points, make_bars, real_bars
 from benchmarks.progress import say
 from benchmarks.results import Figure, Goal
-from workers.embedded import EmbeddedRedis
+from benchmarks.server import empty_redis
 from workers.producer import Producer
 from workers.report import report
 from workers.store import Store
 
-_REDIS_MEMORY: Final = 1 << 30
 CELERY_POINTS: Final = 2_000
 _MEGABYTE: Final = 1e6
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(*, quick: bool) -> Iterator[Figure]:
     """Measure Redis without workers, then the workers."""
     rows = 20_000 if quick else 100_000
     kinds = {
@@ -35,18 +33,17 @@ def run(*, quick: bool) -> list[Figure]:
     }
     say("memory: one Celery message per point")
     celery = celery_bytes(json_points(make_bars(CELERY_POINTS)))
-    figures = []
     for name, bars in kinds.items():
         for size in (1_000, 10_000):
             say(f"memory: {name} waiting in batches of {size:,}")
             used, counted = waiting_bytes(bars, size)
-            figures += _waiting(f"waiting point in Redis, {name}, batches of {size:,}", used, counted, celery)
-    return figures + _workers(200_000 if quick else 1_000_000)
+            yield from _waiting(f"waiting point in Redis, {name}, batches of {size:,}", used, counted, celery)
+    yield from _workers(200_000 if quick else 1_000_000)
 
 
 def waiting_bytes(bars: pl.DataFrame, size: int) -> tuple[float, float]:
     """Return the bytes a point takes by Redis' own account, and by the counter that closes the door."""
-    with _empty_redis() as server, Producer(server.url) as producer:
+    with empty_redis() as server, Producer(server.url) as producer:
         store = Store.connect(server.url)
         producer.send_batch(make_bars(10))  # the scripts and keys that are there once
         before, counted = _used(store.redis), report(store).bytes
@@ -59,7 +56,7 @@ def waiting_bytes(bars: pl.DataFrame, size: int) -> tuple[float, float]:
 def celery_bytes(points: Sequence[dict[str, Any]]) -> float:
     """Return the bytes a point takes as a Celery message that waits in the same Redis."""
     with (
-        _empty_redis() as server,
+        empty_redis() as server,
         celery_peer.sender(server.url) as app,
         redis.Redis.from_url(server.url) as client,
     ):
@@ -77,17 +74,6 @@ def _used(client: redis.Redis) -> int:
         time.sleep(0.3)
         looks.append(int(client.info("memory")["used_memory"]))
     return min(looks)
-
-
-class _empty_redis:  # noqa: N801  # used like the function it would be, if it had one thing to clean up
-    def __enter__(self) -> EmbeddedRedis:
-        self._folder = tempfile.TemporaryDirectory(prefix="candlefleet-bench-")
-        self._server = EmbeddedRedis(Path(self._folder.name), _REDIS_MEMORY)
-        return self._server.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._server.stop()
-        self._folder.cleanup()
 
 
 def _waiting(what: str, used: float, counted: float, celery: float) -> list[Figure]:

@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from benchmarks import celery_peer, fleet
 from benchmarks.bars import json_points, make_bars
 from benchmarks.progress import say
 from benchmarks.results import Figure, Goal
+from benchmarks.server import empty_redis
 from benchmarks.timing import in_fresh_process
 from router.batch import PointBatch
 from router.points import NormalizedDataPoint
-from workers.embedded import EmbeddedRedis
 from workers.producer import Producer
 
 CELERY_POINTS: Final = 3_000
-_MEMORY: Final = 1 << 30
+WARM_ROWS: Final = 10  #: sent before the clock runs
 
 
-def run(*, quick: bool) -> list[Figure]:
-    """Measure ready points and points made in the loop, with the machine to itself and with a fleet at work."""
+def run(*, quick: bool) -> Iterator[Figure]:
+    """Measure ready points, points made in the loop, and ready points while a fleet is at work."""
     rows, rounds = (50_000, 1) if quick else (200_000, 3)
     ready, made, celery = [], [], []
     for number in range(1, rounds + 1):
         say(f"producer: round {number} of {rounds}")
-        with tempfile.TemporaryDirectory(prefix="candlefleet-bench-") as folder:
-            with EmbeddedRedis(Path(folder), _MEMORY) as server:
-                celery.append(in_fresh_process(celery_rate, server.url))
-                ready.append(in_fresh_process(send_rate, server.url, rows, construct=False))
-                made.append(in_fresh_process(send_rate, server.url, rows // 2, construct=True))
+        with empty_redis() as server:
+            celery.append(in_fresh_process(celery_rate, server.url))
+            ready.append(in_fresh_process(send_rate, server.url, rows, construct=False))
+            made.append(in_fresh_process(send_rate, server.url, rows // 2, construct=True))
+    yield _figure("send(point) in a loop, acknowledged", ready, celery, Goal(50_000, "figure"), headline=True)
+    yield _figure("send(NormalizedDataPoint(...)) in a loop, acknowledged", made, celery)
     say("producer: with a fleet that delivers at the same time")
     with fleet.running("power") as bench:
         busy = [in_fresh_process(send_rate, bench.fleet.url, rows, construct=False)]
         bench.rest()
-        bench.check(rows, 0)
-    return [
-        _figure("send(point) in a loop, acknowledged", ready, celery, Goal(50_000, "figure"), headline=True),
-        _figure("send(NormalizedDataPoint(...)) in a loop, acknowledged", made, celery),
-        _figure("send(point) while the fleet delivers on the same cores", busy, celery),
-    ]
+        bench.check(rows + WARM_ROWS, 0)
+    yield _figure("send(point) while the fleet delivers on the same cores", busy, celery)
 
 
 def send_rate(url: str, rows: int, *, construct: bool) -> float:
@@ -53,7 +48,7 @@ def send_rate(url: str, rows: int, *, construct: bool) -> float:
         (NormalizedDataPoint(**fields) for fields in values) if construct else list(batch)
     )
     with Producer(url) as producer:
-        producer.send_batch(batch.slice(0, 10))
+        producer.send_batch(batch.slice(0, WARM_ROWS))
         before, began = producer.acknowledged, time.perf_counter()
         for point in made:
             producer.send(point)

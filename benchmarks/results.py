@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Final, Literal
+
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,10 @@ class Figure:
             return self.ratio is not None and self.ratio >= self.goal.limit
         return self.value < self.goal.limit if self.less_is_better else self.value >= self.goal.limit
 
+    def __str__(self) -> str:
+        beside = f", {_times(self.ratio)} {self.peer}" if self.peer_runs else ""
+        return f"{self.what}: {_amount(self.value, self.unit)}{beside}"
+
     def to_dict(self) -> dict[str, object]:
         """Return everything for JSON, the computed values included."""
         return asdict(self) | {"value": self.value, "ratio": self.ratio, "met": self.met}
@@ -107,12 +113,18 @@ def _amount(value: float, unit: str) -> str:
 def _times(ratio: float | None) -> str:
     if ratio is None:
         return ""
-    return f"{ratio:,.0f} ×" if ratio >= 100 else f"{ratio:.2g} ×" if ratio < 10 else f"{ratio:.0f} ×"
+    return (
+        f"{ratio:,.0f} {TIMES}"
+        if ratio >= 100
+        else f"{ratio:.2g} {TIMES}"
+        if ratio < 10
+        else f"{ratio:.0f} {TIMES}"
+    )
 
 
 def _goal(figure: Figure) -> str:
     if figure.goal is None:
         return ""
     if figure.goal.of == "ratio":
-        return f"≥ {figure.goal.limit:g} ×"
+        return f"≥ {figure.goal.limit:g} {TIMES}"
     return f"{'<' if figure.less_is_better else '≥'} {_amount(figure.goal.limit, figure.unit)}"

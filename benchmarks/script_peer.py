@@ -1,4 +1,4 @@
-"""The peer that keeps nothing safe: one process, points in memory, `csv` and `json`, an open file for each name."""
+"""The peer that keeps nothing safe: one process, points in memory, `csv` and `json`, files kept open."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _checked(expr: pl.Expr) -> pl.Expr:
                 "condition.unknown_field", "", f"a point has no field {name!r}{nearest(name, COLUMNS)}"
             )
     try:
-        types = empty_frame().select(expr).dtypes
+        types = _EMPTY.select(expr).dtypes
     except BROKEN as error:
         raise ConditionError("condition.type", "", first_line(error)) from error
     if types != [pl.Boolean()]:
@@ -160,4 +160,5 @@ def _probe() -> pl.DataFrame:
     return pl.DataFrame(values, schema=FRAME_SCHEMA)
 
 
+_EMPTY: Final = empty_frame()
 _PROBE: Final = _probe()

@@ -51,14 +51,13 @@ def apply_transform(route: Route, batch: PointBatch) -> Transformed:
     all rows, and when it raises with halves of them, down to the row; any other is called with each
     point. Results are checked as points are on arrival; what is refused has failed.
     """
-    rows = Rows.all(len(batch)).positions
     if route.transform is None or not len(batch):
-        return Transformed(batch, 0, [], Rows(rows))
+        return Transformed(batch, 0, [], Rows.all(len(batch)))
     hand_over = _COLUMN_KINDS.get(_first_annotation(route.transform))
     if hand_over is None:
         outcome = _by_point(route.transform, batch)
     else:
-        outcome = _by_columns(lambda part: route.transform(hand_over(part)), batch, rows)  # type: ignore[misc]
+        outcome = _by_columns(route.transform, hand_over, batch)
     keep = np.zeros(len(batch), dtype=np.bool_)
     keep[outcome.rows] = True
     result = batch.filter(keep).with_frame(outcome.frame)
@@ -75,6 +74,7 @@ class _Outcome:
 
 
 _NO_ROWS: Final = Rows([]).positions
+_NO_COLUMNS: Final = empty_frame()
 
 # In place of the batch itself: a frame can be changed in place, and other routes read the same one.
 _COLUMN_KINDS: Final[dict[str, Callable[[PointBatch], object]]] = {
@@ -115,32 +115,48 @@ def _by_point(transform: Transform, batch: PointBatch) -> _Outcome:
     return _checked(made, Rows(rows).positions, dropped, failed)
 
 
-def _by_columns(transform: Callable[[PointBatch], object], batch: PointBatch, rows: Positions) -> _Outcome:
-    try:
-        result = transform(batch)
-    except BROKEN as error:
-        if len(batch) == 1:
-            return _Outcome(_NO_ROWS, empty_frame(), failed=[(int(rows[0]), said(error))])
-        half = len(batch) // 2
-        return _joined(
-            _by_columns(transform, batch[:half], rows[:half]),
-            _by_columns(transform, batch[half:], rows[half:]),
-        )
+# Slices are taken of the frame that is already there; of a table, each would become a frame anew.
+def _by_columns(
+    transform: Transform, hand_over: Callable[[PointBatch], object], batch: PointBatch
+) -> _Outcome:
+    framed = batch.with_frame(batch.frame)
+    outcomes, todo = [], [(0, len(batch))]
+    while todo:
+        start, stop = todo.pop()
+        part, rows = framed.slice(start, stop), np.arange(start, stop, dtype=np.uint32)
+        try:
+            result = transform(hand_over(part))
+        except BROKEN as error:
+            half = (start + stop) // 2
+            if half == start:
+                outcomes.append(_failed(rows, said(error)))
+            else:
+                todo += [(half, stop), (start, half)]
+        else:
+            outcomes.append(_taken(result, part, rows))
+    return _joined(outcomes)
+
+
+def _taken(result: object, batch: PointBatch, rows: Positions) -> _Outcome:
     if result is None:
-        return _Outcome(_NO_ROWS, empty_frame(), dropped=len(batch))
+        return _Outcome(_NO_ROWS, _NO_COLUMNS, dropped=len(batch))
     try:
         frame, kept = _columns_of(result, batch)
     except TransformError as error:
-        return _Outcome(_NO_ROWS, empty_frame(), failed=[(int(row), str(error)) for row in rows])
+        return _failed(rows, str(error))
     return _checked(frame, rows[kept], len(rows) - len(kept), [])
 
 
-def _joined(low: _Outcome, high: _Outcome) -> _Outcome:
+def _failed(rows: Positions, message: str) -> _Outcome:
+    return _Outcome(_NO_ROWS, _NO_COLUMNS, failed=[(int(row), message) for row in rows])
+
+
+def _joined(outcomes: list[_Outcome]) -> _Outcome:
     return _Outcome(
-        np.concatenate([low.rows, high.rows]),
-        pl.concat([low.frame, high.frame]),
-        low.dropped + high.dropped,
-        low.failed + high.failed,
+        np.concatenate([outcome.rows for outcome in outcomes]),
+        pl.concat([outcome.frame for outcome in outcomes]),
+        sum(outcome.dropped for outcome in outcomes),
+        [failure for outcome in outcomes for failure in outcome.failed],
     )
 
 

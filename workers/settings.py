@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from router.errors import ConfigError
@@ -17,7 +17,7 @@ class Settings(BaseSettings):
     Attributes:
         broker_url: The Redis that holds everything, `redis://…`; without it, the embedded one of `dir`.
         routes: The Python file that defines the routes.
-        dir: Where the embedded Redis, Beat and Flower keep their files.
+        dir: Where the embedded Redis and the logs of a fleet are.
         memory: Bytes of Redis the fleet may fill; new batches are refused above 60 % of it.
         lease: Seconds after which a part whose worker went silent is given to another.
         task_time_limit: Seconds after which a task is killed; its part goes to another worker.
@@ -29,7 +29,7 @@ class Settings(BaseSettings):
         flower_port: Where `candlefleet up` serves Flower, on loopback.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CANDLEFLEET_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CANDLEFLEET_", extra="ignore", env_ignore_empty=True)
 
     broker_url: SecretStr | None = None
     routes: Path = Path("routes.py")
@@ -43,6 +43,13 @@ class Settings(BaseSettings):
     linger: float = Field(default=0.005, ge=0, le=10, allow_inf_nan=False)
     volatile: bool = False
     flower_port: int = Field(default=5555, ge=0, le=65535)
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker_is_a_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("must be the URL of a Redis, redis://… or rediss://…")
+        return url
 
     @model_validator(mode="after")
     def _visibility_covers_the_longest_hold(self) -> Settings:

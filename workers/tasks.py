@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
 from celery import Task, current_app, shared_task
-from celery.signals import celeryd_init, worker_process_init, worker_process_shutdown
+from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown
 from kombu.entity import Queue
 
 from router.errors import CandlefleetError, ConfigError
+from router.names import nearest
 from router.route import DEFAULT_ROUTE_ID, Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.broker import queue
@@ -123,13 +124,25 @@ for _route in table().by_priority():
 
 
 @celeryd_init.connect
-def _prepare(**_: Any) -> None:
-    """Refuse to start on a broker that forgets; tell Celery of the destinations' queues."""
+def _prepare(options: Mapping[str, Any], **_: Any) -> None:
+    """Refuse to start on a broker that forgets, or for a queue there is not; tell Celery of those there are."""
+    _check_broker()
+    _add_queues()
+    known = list(current_app.amqp.queues)
+    for name in options.get("queues") or ():
+        if name not in known:
+            raise SystemExit(
+                f"candlefleet: -Q {name}: there is no such queue{nearest(name, known)}; "
+                "`candlefleet routes list` shows them"
+            )
+
+
+@beat_init.connect
+def _check_broker(**_: Any) -> None:
     try:
         store().check(volatile=settings().volatile)
     except CandlefleetError as error:
         raise SystemExit(f"candlefleet: {error}") from None
-    _add_queues()
 
 
 @worker_process_init.connect

@@ -180,13 +180,13 @@ def test_flush_finds_nothing_waiting():
     assert memory.journal == []
 
 
-def test_current_delivery_is_what_was_installed():
+def test_current_delivery_is_what_was_installed(monkeypatch):
     class Other(DirectDelivery):
         pass
 
-    try:
-        delivery.install(Other)
-        assert type(delivery.current()) is Other
-    finally:
-        delivery.install(None)
+    monkeypatch.setattr(delivery, "_factory", [])
+    assert type(delivery.current()) is DirectDelivery
+    delivery.install(Other)
+    assert type(delivery.current()) is Other
+    delivery.install(None)
     assert type(delivery.current()) is DirectDelivery

@@ -42,6 +42,12 @@ def broken(point):
     return 1 / 0
 
 
+@pytest.fixture(autouse=True)
+def no_fleet(monkeypatch):
+    """Deliver in the caller, whether or not another test imported the workers."""
+    monkeypatch.setattr(delivery, "_factory", [])
+
+
 @pytest.fixture
 def points():
     return [make_point(day, symbol=symbol) for day, symbol in enumerate("ABAC")]
@@ -225,8 +231,7 @@ class Recorded(DirectDelivery):
 def recorded():
     Recorded.calls = []
     delivery.install(Recorded)
-    yield Recorded.calls
-    delivery.install(None)
+    return Recorded.calls
 
 
 def test_installed_delivery_gets_batch_matches_routes_and_context(points, recorded):

@@ -1,0 +1,751 @@
+"""What each step of the store promises, on a real Redis; after every test the fleet's account adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from ulid import ULID
+
+import workers.store
+from router.batch import PointBatch
+from router.errors import ConfigError, FleetUnreachableError
+from router.rows import Rows
+from tests.make import make_batch, make_frame
+from workers.records import Claim, Debt, Letter, Nudge, Verdict
+from workers.report import report
+from workers.store import PREFIX, Store
+
+LONG = 60.0  # seconds no test lasts
+
+
+class Encoded(PointBatch):
+    """A batch that is encoded once, for tests that send thousands."""
+
+    __slots__ = ("_data", "_digest")
+
+    def to_ipc(self) -> bytes:
+        if not hasattr(self, "_data"):
+            self._data = super().to_ipc()
+        return self._data
+
+    def digest(self) -> str:
+        if not hasattr(self, "_digest"):
+            self._digest = super().digest()
+        return self._digest
+
+
+@pytest.fixture(autouse=True)
+def account(store: Store) -> Iterator[None]:
+    """Check after the test that nothing was counted twice or forgotten."""
+    yield
+    assert report(store).broken == []
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut parts of 10 rows, and of 25 when more than that wait."""
+    monkeypatch.setattr(workers.store, "PART_ROWS", 10)
+    monkeypatch.setattr(workers.store, "BACKLOG_ROWS", 25)
+
+
+def accept(store: Store, rows: int = 3, **changes: Any) -> str:
+    """Have a batch accepted; return its id."""
+    batch_id = str(ULID())
+    assert store.accept(batch_id, make_batch(rows, **changes)).verdict == "accepted"
+    return batch_id
+
+
+def match(store: Store, batch_id: str, rows: int, *routes: str, max_owed: int | None = None) -> bool:
+    """Let every row of a batch match some routes."""
+    debts = [Debt(route_id, Rows.all(rows), max_owed) for route_id in routes]
+    matched = rows if routes else 0
+    return store.match([Verdict(batch_id, debts, matched, rows - matched, 0)])[0]
+
+
+def owe(store: Store, rows: int, *routes: str) -> str:
+    """Have a batch accepted of which some routes owe every row; return its id."""
+    batch_id = accept(store, rows)
+    store.advertise(routes)
+    assert match(store, batch_id, rows, *routes)
+    return batch_id
+
+
+def cut_one(store: Store, rows: int = 3, *, ordered: bool = False) -> Nudge:
+    """Return the only part of a route `a` that owes one batch."""
+    owe(store, rows, "a")
+    (nudge,) = store.cut("a", ordered=ordered)
+    return nudge
+
+
+def claim(store: Store, part_id: str, token: str = "", lease: float = LONG) -> Claim:
+    """Claim a part that is free."""
+    claimed = store.claim(part_id, token or str(ULID()), lease)
+    assert isinstance(claimed, Claim), claimed
+    return claimed
+
+
+def deliver(store: Store, nudges: Sequence[Nudge]) -> None:
+    """Settle parts as if their rows had been written."""
+    for part_id, _, rows in nudges:
+        store.settle(claim(store, part_id), delivered=rows)
+
+
+def make_letter(route_id: str = "", row: int = -1, batch_id: str = "") -> Letter:
+    return Letter(
+        route_id, {"close": "?"}, [{"code": "number", "field": "close", "message": "no"}], "", batch_id, row
+    )
+
+
+# -- accept ---------------------------------------------------------------------------------------
+
+
+def test_a_batch_sent_again_is_answered_with_the_number_it_has(store: Store) -> None:
+    batch_id, batch = str(ULID()), make_batch()
+    first = store.accept(batch_id, batch)
+    again = store.accept(batch_id, batch)
+    assert (first.verdict, again.verdict, again.detail) == ("accepted", "again", first.detail)
+    assert report(store).accepted == 3
+
+
+def test_a_batch_sent_again_after_it_was_delivered_is_not_delivered_again(store: Store) -> None:
+    batch_id = owe(store, 3, "a")
+    deliver(store, store.cut("a", ordered=True))
+    assert store.accept(batch_id, make_batch()).verdict == "again"
+    assert report(store).at_rest
+
+
+def test_an_id_older_than_the_memory_of_ids_is_expired(store: Store) -> None:
+    old = str(ULID.from_timestamp(store.now() - 3601))
+    assert store.accept(old, make_batch()).verdict == "expired"
+    assert store.accept(old, make_batch(), remember=4000).verdict == "accepted"
+
+
+def test_an_id_without_a_time_in_it_never_expires(store: Store) -> None:
+    assert store.accept("order-7", make_batch()).verdict == "accepted"
+
+
+def test_an_id_from_a_fast_clock_is_remembered_for_as_long_as_it_looks_young(store: Store) -> None:
+    ahead = str(ULID.from_timestamp(store.now() + 600))
+    store.accept(ahead, make_batch())
+    assert store.redis.ttl(f"{PREFIX}accepted:{ahead}") > 3600 + 590
+
+
+def test_the_door_closes_above_the_high_mark_and_opens_below_the_low_one(store: Store) -> None:
+    batch = make_batch()
+    small = Store(store.redis, memory=20 * len(batch.to_ipc()))  # 12 batches close the door, 10 open it
+    batches = [accept(small) for _ in range(12)]
+    assert small.accept(str(ULID()), batch).verdict == "busy"
+
+    match(small, batches[0], 3)
+    assert small.accept(str(ULID()), batch).verdict == "busy", "between the marks it stays closed"
+
+    match(small, batches[1], 3)
+    assert small.accept(str(ULID()), batch).verdict == "accepted"
+
+
+def test_a_batch_larger_than_the_low_mark_enters_an_empty_store_though_the_door_was_closed(
+    store: Store,
+) -> None:
+    batch = make_batch()
+    small = Store(store.redis, memory=int(1.8 * len(batch.to_ipc())))
+    first = accept(small)
+    assert small.accept(str(ULID()), batch).verdict == "busy"
+    match(small, first, 3)
+    assert small.accept(str(ULID()), batch).verdict == "accepted"
+
+
+def test_a_batch_refused_at_a_closed_door_may_come_again(store: Store) -> None:
+    batch_id, batch = str(ULID()), make_batch()
+    busy = Store(store.redis, memory=1).accept(batch_id, batch)
+    assert (busy.verdict, busy.detail) == ("busy", "0 of 0 bytes are held")
+    assert store.accept(batch_id, batch).verdict == "accepted"
+
+
+def test_a_route_that_owes_too_much_closes_the_door_until_it_owes_a_fifth_less(store: Store) -> None:
+    store.advertise(["a"])
+    batches = [accept(store, 5) for _ in range(3)]
+    match(store, batches[0], 5, "a", max_owed=10)
+    match(store, batches[1], 5, "a", max_owed=10)
+    assert store.accept(str(ULID()), make_batch()).verdict == "accepted", "ten are not too much"
+
+    match(store, batches[2], 5, "a", max_owed=10)
+    busy = store.accept(str(ULID()), make_batch())
+    assert (busy.verdict, busy.detail) == ("busy", "route a owes more than its max_owed")
+
+    (nudge,) = store.cut("a", ordered=True)
+    halves = store.split(claim(store, nudge.part_id), 6)
+    deliver(store, halves[:1])
+    assert store.accept(str(ULID()), make_batch()).verdict == "busy", "nine are more than eight"
+
+    deliver(store, halves[1:])
+    assert store.accept(str(ULID()), make_batch()).verdict == "accepted"
+
+
+def test_a_route_that_gives_up_its_limit_opens_the_door(store: Store) -> None:
+    first, second = accept(store), accept(store)
+    match(store, first, 3, "a", max_owed=2)
+    assert store.accept(str(ULID()), make_batch()).verdict == "busy"
+    match(store, second, 3, "a", max_owed=None)
+    assert store.accept(str(ULID()), make_batch()).verdict == "accepted"
+
+
+@pytest.mark.parametrize("known", ["1", "9000000000000000", None])
+def test_acceptance_numbers_rise_whatever_redis_forgot(store: Store, known: str | None) -> None:
+    before = store.accept(str(ULID()), make_batch()).detail
+    if known is None:
+        store.redis.delete(PREFIX + "number")
+    else:
+        store.redis.set(PREFIX + "number", known)
+    after = store.accept(str(ULID()), make_batch()).detail
+    assert int(after) > max(int(before), int(known or 0))
+
+
+def test_points_refused_at_the_door_are_dead_letters(store: Store) -> None:
+    store.accept(str(ULID()), make_batch(2), letters=[make_letter()])
+    now = report(store)
+    assert (now.accepted, now.invalid, now.waiting, now.dead_letters) == (3, 1, 2, 1)
+    assert [letter["original"] for letter in store.letters()] == [{"close": "?"}]
+
+
+def test_a_batch_without_one_valid_point_leaves_only_its_letters(store: Store) -> None:
+    batch_id, nothing = str(ULID()), make_batch(0)
+    assert store.accept(batch_id, nothing, letters=[make_letter()]).verdict == "accepted"
+    assert store.accept(batch_id, nothing, letters=[make_letter()]).verdict == "again"
+    now = report(store)
+    assert (now.invalid, now.batches, now.dead_letters) == (1, 0, 1)
+
+
+def test_the_router_is_nudged_once_until_it_looks(store: Store) -> None:
+    batch = make_batch()
+    assert [store.accept(str(ULID()), batch).nudge for _ in range(3)] == [True, False, False]
+    store.take(1, LONG)
+    assert store.accept(str(ULID()), batch).nudge
+
+
+def test_a_context_travels_with_its_batch(store: Store) -> None:
+    store.accept(str(ULID()), make_batch(), context={"desk": "rates"})
+    assert [waiting.context for waiting in store.take(10, LONG)] == [{"desk": "rates"}]
+
+
+# -- take and match -------------------------------------------------------------------------------
+
+
+def test_batches_are_lent_oldest_first_and_to_one_router_at_a_time(store: Store) -> None:
+    batches = [accept(store, 4) for _ in range(3)]
+    assert [waiting.batch_id for waiting in store.take(8, LONG)] == batches[:2]
+    assert [waiting.batch_id for waiting in store.take(1, LONG)] == batches[2:], "one batch, however large"
+    assert store.take(8, LONG) == []
+
+
+def test_a_batch_whose_router_died_is_lent_again(store: Store) -> None:
+    batch_id = accept(store)
+    assert [waiting.batch_id for waiting in store.take(8, 0.0)] == [batch_id]
+    assert [waiting.batch_id for waiting in store.take(8, LONG)] == [batch_id]
+
+
+def test_a_batch_is_matched_once(store: Store) -> None:
+    batch_id = accept(store)
+    assert match(store, batch_id, 3, "a")
+    assert not match(store, batch_id, 3, "a", "b")
+    assert [(route.route_id, route.owed) for route in report(store).routes] == [("a", 3)]
+
+
+def test_a_batch_that_no_route_wants_is_let_go(store: Store) -> None:
+    match(store, accept(store), 3)
+    now = report(store)
+    assert (now.unmatched, now.batches, now.bytes) == (3, 0, 0)
+
+
+def test_rows_whose_condition_failed_are_dead_letters_of_that_route(store: Store) -> None:
+    batch_id = accept(store)
+    letters = [make_letter("a", row, batch_id) for row in (0, 2)]
+    store.match([Verdict(batch_id, [Debt("b", Rows([1]), None)], 1, 0, 2, letters)])
+    now = report(store)
+    assert (now.matched, now.failed, now.dead_letters) == (1, 2, 2)
+    assert [(route.route_id, route.failed, route.owed) for route in now.routes] == [("a", 2, 0), ("b", 0, 1)]
+
+
+# -- cut ------------------------------------------------------------------------------------------
+
+
+def test_an_ordered_route_has_one_flush_at_a_time_and_others_two(store: Store) -> None:
+    for _ in range(3):
+        owe(store, 3, "in order", "any order")
+        store.cut("in order", ordered=True)
+        store.cut("any order", ordered=False)
+    flushes = {name: route["flushes"] for name, route in store.snapshot()["routes"].items()}
+    assert flushes == {"in order": 1, "any order": 2}
+
+
+def test_the_next_flush_is_cut_when_the_last_part_of_this_one_is_settled(
+    store: Store, small_parts: None
+) -> None:
+    owe(store, 23, "a")
+    first = store.cut("a", ordered=True)
+    assert [nudge.rows for nudge in first] == [10]
+    assert store.cut("a", ordered=True) == []
+    assert store.settle(claim(store, first[0].part_id), delivered=10)
+    assert [nudge.rows for nudge in store.cut("a", ordered=True)] == [10]
+
+
+def test_an_ordered_route_does_not_overtake_a_batch_that_is_still_being_matched(store: Store) -> None:
+    slow = accept(store, 2)
+    owe(store, 3, "in order", "any order")
+    assert store.cut("in order", ordered=True) == []
+    assert [nudge.rows for nudge in store.cut("any order", ordered=False)] == [3]
+
+    match(store, slow, 2, "in order")
+    (nudge,) = store.cut("in order", ordered=True)
+    assert [piece[0] == slow for piece in claim(store, nudge.part_id).pieces] == [True, False]
+
+
+def test_parts_are_full_but_the_last(store: Store, small_parts: None) -> None:
+    owe(store, 11, "a")
+    owe(store, 13, "a")
+    assert [nudge.rows for nudge in store.cut("a", ordered=False)] == [10, 10, 4]
+
+
+def test_parts_are_larger_under_a_backlog(store: Store, small_parts: None) -> None:
+    owe(store, 26, "a")
+    assert [nudge.rows for nudge in store.cut("a", ordered=False)] == [25, 1]
+
+
+def test_a_flush_has_no_more_than_so_many_parts_and_that_of_an_ordered_route_one(
+    store: Store, small_parts: None
+) -> None:
+    owe(store, 90, "in order", "any order")
+    assert [nudge.rows for nudge in store.cut("any order", ordered=False, most_parts=2)] == [25, 25]
+    assert [nudge.rows for nudge in store.cut("in order", ordered=True, most_parts=2)] == [25]
+    assert {route.route_id: route.pending for route in report(store).routes} == {
+        "any order": 40,
+        "in order": 65,
+    }
+
+
+def test_a_part_is_made_of_no_more_than_2000_batches(store: Store) -> None:
+    one = Encoded(make_frame(1))
+    batches = [str(ULID()) for _ in range(2001)]
+    for batch_id in batches:
+        store.accept(batch_id, one)
+    store.match([Verdict(batch_id, [Debt("a", Rows.all(1), None)], 1, 0, 0) for batch_id in batches])
+    store.advertise(["a"])
+    assert [nudge.rows for nudge in store.cut("a", ordered=False)] == [2000, 1]
+
+
+def test_nothing_is_cut_for_a_route_that_no_worker_serves(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    match(store, accept(store), 3, "a")
+    assert store.cut("a", ordered=True) == []
+    store.advertise(["a"])
+    with monkeypatch.context() as patch:
+        patch.setattr(workers.store, "SERVED_FOR", -1.0)
+        assert store.cut("a", ordered=True) == [], "that was long ago"
+    assert len(store.cut("a", ordered=True)) == 1
+    assert store.served().keys() == {"a"}
+
+
+def test_a_cut_repeated_because_its_answer_was_lost_gives_the_same_parts(
+    store: Store, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owe(store, 100, "a")
+    monkeypatch.setattr(workers.store, "ULID", lambda: "01FLUSH")
+    first = store.cut("a", ordered=False, most_parts=2)
+    assert sorted(store.cut("a", ordered=False, most_parts=2)) == first
+    assert report(store).routes[0].in_parts == 50
+
+
+# -- claim, renew, nack, release ------------------------------------------------------------------
+
+
+def test_a_part_has_one_holder(store: Store) -> None:
+    nudge = cut_one(store)
+    held = claim(store, nudge.part_id)
+    assert (held.route_id, held.rows, held.attempts, held.silent, held.since) == ("a", 3, 1, 1, 0.0)
+    assert store.claim(nudge.part_id, "another", LONG) == "taken"
+
+
+def test_a_part_that_is_settled_or_never_was_is_gone(store: Store) -> None:
+    nudge = cut_one(store)
+    deliver(store, [nudge])
+    assert store.claim(nudge.part_id, "late", LONG) == "gone"
+    assert store.claim("01INVENTED-1", "somebody", LONG) == "gone"
+
+
+def test_a_part_whose_holder_went_silent_is_taken_over_and_both_claims_count(store: Store) -> None:
+    nudge = cut_one(store)
+    claim(store, nudge.part_id, lease=0.0)
+    second = claim(store, nudge.part_id)
+    assert (second.attempts, second.silent) == (2, 2)
+
+
+def test_a_claim_repeated_because_its_answer_was_lost_counts_once(store: Store) -> None:
+    nudge = cut_one(store)
+    claim(store, nudge.part_id, "mine")
+    repeated = claim(store, nudge.part_id, "mine")
+    assert (repeated.attempts, repeated.silent) == (1, 1)
+
+
+def test_a_part_given_back_is_early_until_it_is_due(store: Store) -> None:
+    nudge = cut_one(store)
+    assert store.nack(claim(store, nudge.part_id), delay=LONG, counted=True, error="later")
+    assert store.claim(nudge.part_id, "eager", LONG) == "early"
+
+
+def test_a_part_given_back_remembers_its_attempts_and_when_it_first_failed(store: Store) -> None:
+    nudge = cut_one(store)
+    before = store.now()
+    store.nack(claim(store, nudge.part_id), delay=0.0, counted=True, error="down")
+    second = claim(store, nudge.part_id)
+    assert (second.attempts, second.silent) == (2, 1)
+    assert before - 0.001 <= second.since <= store.now()
+    store.nack(second, delay=0.0, counted=True, error="still down")
+    assert claim(store, nudge.part_id).since == second.since
+
+
+def test_an_attempt_that_is_not_counted_leaves_no_trace(store: Store) -> None:
+    nudge = cut_one(store)
+    store.nack(claim(store, nudge.part_id), delay=0.0, counted=False, error="closed for lunch")
+    assert claim(store, nudge.part_id).attempts == 1
+
+
+def test_a_renewed_claim_lasts_longer(store: Store) -> None:
+    nudge = cut_one(store)
+    assert store.renew(claim(store, nudge.part_id, lease=0.0), LONG)
+    assert store.claim(nudge.part_id, "another", LONG) == "taken"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda store, late: store.renew(late, LONG),
+        lambda store, late: store.nack(late, delay=0.0, counted=True, error="late"),
+        lambda store, late: store.split(late, 1),
+        lambda store, late: store.release(late.part_id, late.token),
+    ],
+    ids=["renew", "nack", "split", "release"],
+)
+def test_whoever_lost_a_part_can_no_longer(store: Store, act: Callable[[Store, Claim], object]) -> None:
+    nudge = cut_one(store)
+    late = claim(store, nudge.part_id, "late", lease=0.0)
+    claim(store, nudge.part_id, "successor")
+    assert not act(store, late)
+    assert store.holders() == {nudge.part_id: "successor"}
+
+
+def test_a_part_of_a_dead_holder_is_free_at_once_and_its_claim_stays_unanswered(store: Store) -> None:
+    nudge = cut_one(store)
+    dead = claim(store, nudge.part_id)
+    assert store.release(nudge.part_id, dead.token)
+    assert [found.part_id for found in store.sweep().parts] == [nudge.part_id]
+    assert claim(store, nudge.part_id).silent == 2
+
+
+# -- settle and split -----------------------------------------------------------------------------
+
+
+def test_a_part_is_settled_once(store: Store) -> None:
+    held = claim(store, cut_one(store).part_id)
+    assert store.settle(held, delivered=3)
+    assert not store.settle(held, delivered=3)
+    assert report(store).routes[0].delivered == 3
+
+
+def test_whoever_wrote_a_part_may_settle_it_though_another_holds_it(store: Store) -> None:
+    nudge = cut_one(store)
+    late = claim(store, nudge.part_id, lease=0.0)
+    successor = claim(store, nudge.part_id)
+    assert store.settle(late, delivered=3)
+    assert not store.renew(successor, LONG)
+    assert not store.settle(successor, delivered=3)
+    assert report(store).at_rest
+
+
+def test_each_row_of_a_part_ends_as_delivered_dropped_or_dead(store: Store) -> None:
+    batch_id = owe(store, 6, "a")
+    (nudge,) = store.cut("a", ordered=True)
+    store.settle(claim(store, nudge.part_id), delivered=3, dropped=2, letters=[make_letter("a", 5, batch_id)])
+    route = report(store).routes[0]
+    assert (route.delivered, route.dropped, route.dead, route.owed) == (3, 2, 1, 0)
+    assert [(letter["batch_id"], letter["row"]) for letter in store.letters()] == [(batch_id, 5)]
+
+
+def test_a_batch_lives_until_no_part_of_any_route_owes_a_row_of_it(store: Store, small_parts: None) -> None:
+    owe(store, 15, "a", "b")
+    parts = [*store.cut("a", ordered=False), *store.cut("b", ordered=False)]
+    assert [nudge.rows for nudge in parts] == [10, 5, 10, 5]
+    for nudge in parts:
+        assert report(store).batches == 1
+        deliver(store, [nudge])
+    assert (report(store).batches, report(store).bytes) == (0, 0)
+
+
+def test_halves_hold_every_row_once_and_keep_the_flush_open(store: Store, small_parts: None) -> None:
+    first, second = owe(store, 4, "a"), owe(store, 5, "a")
+    (nudge,) = store.cut("a", ordered=False)
+    halves = store.split(claim(store, nudge.part_id), 6)
+    assert [half.rows for half in halves] == [6, 3]
+    held = [claim(store, half.part_id) for half in halves]
+    assert [one.pieces for one in held] == [[(first, 0, 4), (second, 0, 2)], [(second, 2, 5)]]
+    assert [len(store.load(one)) for one in held] == [6, 3]
+    assert not store.settle(held[1], delivered=3)
+    assert store.settle(held[0], delivered=6)
+
+
+def test_halves_begin_without_attempts_and_with_the_silence_they_are_given(store: Store) -> None:
+    nudge = cut_one(store)
+    halves = store.split(claim(store, nudge.part_id), 1, silent=2)
+    assert [(one.attempts, one.silent) for one in (claim(store, half.part_id) for half in halves)] == [
+        (1, 3)
+    ] * 2
+
+
+def test_the_second_half_of_an_ordered_part_waits_for_the_first(store: Store) -> None:
+    nudge = cut_one(store, 4, ordered=True)
+    first, second = store.split(claim(store, nudge.part_id), 2)
+    assert store.claim(second.part_id, "eager", LONG) == "early"
+    deliver(store, [first])
+    assert [found.part_id for found in store.sweep().parts] == [second.part_id], "its turn has come"
+    deliver(store, [second])
+
+
+def test_quarters_of_an_ordered_part_go_in_the_order_of_their_rows(store: Store) -> None:
+    nudge = cut_one(store, 4, ordered=True)
+    left, right = store.split(claim(store, nudge.part_id), 2)
+    quarters = store.split(claim(store, left.part_id), 1)
+    assert store.claim(right.part_id, "eager", LONG) == "early"
+    assert store.claim(quarters[1].part_id, "eager", LONG) == "early"
+    deliver(store, [*quarters, right])
+
+
+def test_the_halves_of_any_other_part_need_not_wait(store: Store) -> None:
+    nudge = cut_one(store, 4)
+    deliver(store, store.split(claim(store, nudge.part_id), 2)[::-1])
+
+
+# -- sweep ----------------------------------------------------------------------------------------
+
+
+def test_a_sweep_nudges_a_part_whose_nudge_is_overdue(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_one(store)
+    assert store.sweep().parts == [], "its first nudge may be on its way"
+    monkeypatch.setattr(workers.store, "FIRST_NUDGE", 0.0)
+    second = Nudge(*cut_another(store))
+    assert store.sweep().parts == [second]
+
+
+def cut_another(store: Store) -> Nudge:
+    owe(store, 3, "another")
+    (nudge,) = store.cut("another", ordered=True)
+    return nudge
+
+
+def test_a_sweep_waits_longer_after_each_nudge(store: Store) -> None:
+    nudge = cut_one(store)
+    waits = []
+    for _ in range(6):
+        store.redis.zadd(PREFIX + "parts", {nudge.part_id: 0})
+        assert store.sweep().parts == [nudge]
+        waits.append(round(store.redis.zscore(PREFIX + "parts", nudge.part_id) - store.now()))
+    assert waits == [5, 10, 20, 40, 60, 60]
+
+
+def test_a_sweep_leaves_a_leased_part_alone_and_nudges_it_once_the_lease_is_over(store: Store) -> None:
+    nudge = cut_one(store)
+    held = claim(store, nudge.part_id, lease=LONG)
+    assert store.sweep().parts == []
+    store.renew(held, 0.0)
+    assert store.sweep().parts == [nudge]
+
+
+def test_a_sweep_leaves_a_part_given_back_alone_until_it_is_due(store: Store) -> None:
+    nudge = cut_one(store)
+    store.nack(claim(store, nudge.part_id), delay=LONG, counted=True, error="later")
+    assert store.sweep().parts == []
+    store.nack(Claim(nudge.part_id, "", "a", 3, [], 1, 1, 0.0), delay=0.0, counted=True, error="not mine")
+    assert store.sweep().parts == []
+
+
+def test_a_sweep_names_the_routes_with_pending_rows(store: Store, small_parts: None) -> None:
+    owe(store, 11, "a", "b")
+    store.cut("a", ordered=False)
+    store.cut("b", ordered=True)
+    assert store.sweep().routes == ["b"]
+
+
+def test_a_sweep_nudges_the_router_only_if_a_batch_waits_and_no_nudge_is_on_its_way(store: Store) -> None:
+    assert not store.sweep().router
+    batch_id = accept(store)
+    assert not store.sweep().router, "the producer nudges it"
+    store.take(8, LONG)
+    assert store.sweep().router
+    assert not store.sweep().router
+    match(store, batch_id, 3)
+    store.redis.delete(PREFIX + "nudged")
+    assert not store.sweep().router
+
+
+# -- load -----------------------------------------------------------------------------------------
+
+
+def test_loaded_rows_are_named_by_their_batch_and_row_number(store: Store) -> None:
+    batches = {
+        accept(store, 6, symbols=("BTC/USDT", "ETH/USDT")): Rows([0, 3, 5]),
+        accept(store, 5, symbols=("SOL/USDT", "BTC/USDT", "ADA/USDT")): Rows([1, 2, 3]),
+        accept(store, 4, symbols=("ETH/USDT",), source="exchange-b"): Rows([2]),
+    }
+    for batch_id, rows in batches.items():
+        store.match(
+            [
+                Verdict(
+                    batch_id, [Debt("a", rows, None)], len(rows), store_size(store, batch_id) - len(rows), 0
+                )
+            ]
+        )
+    store.advertise(["a"])
+    (nudge,) = store.cut("a", ordered=True)
+    batch = store.load(claim(store, nudge.part_id))
+
+    assert [(part.batch_id, part.rows) for part in batch.parts] == list(batches.items())
+    assert [(point.symbol, point.timestamp.minute, point.source) for point in batch] == [
+        ("BTC/USDT", 0, "exchange-a"),
+        ("ETH/USDT", 1, "exchange-a"),
+        ("ETH/USDT", 2, "exchange-a"),
+        ("BTC/USDT", 0, "exchange-a"),
+        ("ADA/USDT", 0, "exchange-a"),
+        ("SOL/USDT", 1, "exchange-a"),
+        ("ETH/USDT", 2, "exchange-b"),
+    ]
+    assert batch.frame["symbol"].to_list() == [point.symbol for point in batch]
+    assert batch.route_id == "a"
+
+
+def store_size(store: Store, batch_id: str) -> int:
+    return int(store.redis.hget(f"{PREFIX}batch:{batch_id}", "points"))
+
+
+def test_loaded_rows_carry_the_number_and_the_fingerprint_of_their_batch(store: Store) -> None:
+    batch_id, batch = str(ULID()), make_batch(4)
+    number = int(store.accept(batch_id, batch).detail)
+    match(store, batch_id, 4, "a")
+    store.advertise(["a"])
+    (nudge,) = store.cut("a", ordered=True)
+    (part,) = store.load(claim(store, nudge.part_id)).parts
+    assert (part.number, part.digest) == (number, batch.digest())
+
+
+def test_a_part_of_a_selection_loads_its_own_rows(store: Store, small_parts: None) -> None:
+    batch_id = accept(store, 40)
+    store.match([Verdict(batch_id, [Debt("a", Rows(range(0, 40, 2)), None)], 20, 20, 0)])
+    store.advertise(["a"])
+    rows = [store.load(claim(store, nudge.part_id)).parts[0].rows for nudge in store.cut("a", ordered=False)]
+    assert rows == [Rows(range(0, 20, 2)), Rows(range(20, 40, 2))]
+
+
+def test_a_part_settled_by_another_loads_nothing(store: Store) -> None:
+    nudge = cut_one(store)
+    late = claim(store, nudge.part_id, lease=0.0)
+    deliver(store, [nudge])
+    assert len(store.load(late)) == 0
+
+
+# -- what it costs, and what is left --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [1000, 10_000])
+def test_a_point_costs_no_more_than_60_bytes(store: Store, rows: int) -> None:
+    chance = np.random.default_rng(7)
+    symbols = [f"SYM{number}/USDT" for number in range(50)]
+    close = np.round(40_000 * np.exp(np.cumsum(chance.normal(0, 1e-3, rows))), 2)
+    frame = make_frame(rows, symbols).with_columns(
+        open=np.round(close * 0.9995, 2),
+        high=np.round(close * (1 + chance.random(rows) * 1e-3), 2),
+        low=np.round(close * (0.9990 - chance.random(rows) * 1e-3), 2),
+        close=close,
+        volume=np.round(chance.lognormal(2, 1, rows), 4),
+    )
+    store.accept(str(ULID()), PointBatch(frame))
+    assert report(store).bytes / rows <= 60
+
+
+def test_when_everything_is_settled_only_counters_and_memories_are_left(
+    store: Store, small_parts: None
+) -> None:
+    accept_id = owe(store, 60, "a", "b")
+    owe(store, 3, "b")
+    match(store, accept(store), 3)
+    for route_id in ("a", "b"):
+        while nudges := store.cut(route_id, ordered=False):
+            deliver(store, store.split(claim(store, nudges[0].part_id), 5))
+            deliver(store, nudges[1:])
+    kinds = {key.decode().removeprefix(PREFIX).split(":")[0] for key in store.redis.keys(PREFIX + "*")}
+    assert report(store).at_rest
+    assert kinds - {"nudged", "rate"} == {"totals", "route", "owing", "known", "number", "accepted"}
+    assert store.redis.exists(f"{PREFIX}accepted:{accept_id}")
+
+
+# -- a Redis that does not do its part ------------------------------------------------------------
+
+
+def test_a_redis_that_is_down_is_named_without_its_password() -> None:
+    store = Store.connect("redis://:tell-nobody@127.0.0.1:1/0")
+    with closing(store.redis), pytest.raises(FleetUnreachableError) as caught:
+        store.sweep()
+    assert "the broker at 127.0.0.1:1 does not answer" in str(caught.value)
+    assert "tell-nobody" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+def test_a_redis_that_refuses_the_password_is_unreachable_too(redis_url: str) -> None:
+    url = urlsplit(redis_url)
+    store = Store.connect(f"redis://:not-this-one@127.0.0.1:{url.port}/0")
+    with closing(store.redis), pytest.raises(FleetUnreachableError, match=f"127.0.0.1:{url.port}") as caught:
+        store.accept(str(ULID()), make_batch())
+    assert "not-this-one" not in str(caught.value)
+
+
+@contextmanager
+def configured(store: Store, name: str, value: object) -> Iterator[None]:
+    """Change a setting of Redis for a while."""
+    before = store.redis.config_get(name)[name]
+    store.redis.config_set(name, value)
+    try:
+        yield
+    finally:
+        store.redis.config_set(name, before)
+
+
+def test_a_full_redis_takes_nothing_in_and_still_drains(store: Store) -> None:
+    nudge, batch = cut_one(store), make_batch()
+    waiting = accept(store)
+    with configured(store, "maxmemory", 1):
+        with pytest.raises(FleetUnreachableError, match="is full"):
+            store.accept(str(ULID()), batch)
+        with pytest.raises(FleetUnreachableError, match="is full"):
+            match(store, waiting, 3, "a")
+        deliver(store, [nudge])
+        store.sweep()
+    assert [route.delivered for route in report(store).routes] == [3]
+
+
+def test_a_redis_that_keeps_what_it_is_given_passes_the_check(store: Store) -> None:
+    store.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [("maxmemory-policy", "allkeys-lru", "redis.eviction"), ("appendonly", "no", "redis.volatile")],
+)
+def test_a_redis_that_may_forget_is_refused(store: Store, name: str, value: str, code: str) -> None:
+    with configured(store, name, value), pytest.raises(ConfigError) as caught:
+        store.check()
+    assert caught.value.code == code
+
+
+def test_a_volatile_redis_is_taken_if_asked_for(store: Store) -> None:
+    with configured(store, "appendonly", "no"):
+        store.check(volatile=True)
