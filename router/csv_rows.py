@@ -86,7 +86,7 @@ class CsvRows:
             return fault, 1
         cells, span = self._cells(block, at)
         if cells is None:
-            message = "its quotes are not closed, or followed by something else than a comma"
+            message = "its quotes do not close before a comma, or it holds a lone carriage return"
             return unreadable(block[at], "csv.quotes", message), 1
         if len(cells) != len(self._names):
             message = f"has {len(cells)} cells where the header has {len(self._names)}"

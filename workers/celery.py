@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import celery
 from celery import Celery
 
@@ -15,6 +17,11 @@ if not celery.__version__.startswith("5.7."):
         "celery",
         f"Candlefleet needs Celery 5.7, not {celery.__version__}: earlier ones can run a chord's body early",
     )
+
+# Flower reads its options from here when it is started as `celery -A workers flower`: one line tells part and
+# rows of a delivery, and it listens to this machine only.
+os.environ.setdefault("FLOWER_TASKS_COLUMNS", "name,args,kwargs,result,state,received,runtime,worker")
+os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
 
 transport.install()
 app = Celery("candlefleet")

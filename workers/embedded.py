@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import secrets
@@ -15,12 +16,14 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 import redis
 
 from router.errors import ConfigError
 
 _READY_WITHIN: Final = 60.0  #: seconds; a large append-only file takes its time to load
+_STOPPED_WITHIN: Final = 30  #: seconds it is asked to stop before it is killed
 _CONFIG: Final = """\
 bind 127.0.0.1
 port {port}
@@ -57,15 +60,13 @@ class EmbeddedRedis:
         Raises:
             ConfigError: No server program is installed, one already runs in the folder, or it does not start.
         """
-        if running_url(self.folder.parent) is not None:
-            raise ConfigError(
-                "embedded.running", str(self.folder), "a Redis already runs here: stop that fleet first"
-            )
         program = _program()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        lock = self._take_folder()
         port, password = _free_port(), secrets.token_urlsafe(24)
         config = _CONFIG.format(
-            port=port, password=password, folder=json.dumps(str(self.folder)), memory=self.memory
+            port=port, password=password, folder=_quoted(self.folder), memory=self.memory
         )
         _write_private(self.folder / "redis.conf", config)
         self._process = subprocess.Popen(  # noqa: S603
@@ -75,11 +76,25 @@ class EmbeddedRedis:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops Redis last
             preexec_fn=end_with_parent,
+            pass_fds=(lock,),  # the server holds the lock for as long as it lives, whatever becomes of us
         )
+        os.close(lock)
         self.url = f"redis://:{password}@127.0.0.1:{port}/0"
         self._wait()
         _write_private(self.folder / "server.json", json.dumps({"pid": self._process.pid, "url": self.url}))
         return self.url
+
+    # Two servers that append to one file destroy it.
+    def _take_folder(self) -> int:
+        lock = os.open(self.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise ConfigError(
+                "embedded.running", str(self.folder), "a Redis already runs here: stop that fleet first"
+            ) from None
+        return lock
 
     def _wait(self) -> None:
         assert self._process is not None
@@ -99,8 +114,14 @@ class EmbeddedRedis:
         """Stop the server; its append-only file is written out first. Safe to call twice."""
         if self._process is None:
             return
-        self._process.terminate()
-        self._process.wait()
+        for _ in range(_STOPPED_WITHIN):  # while it begins a new append-only file it refuses, and forgets
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
+                break
+        else:
+            self._process.kill()
+            self._process.wait()
         self._process = None
         (self.folder / "server.json").unlink(missing_ok=True)
 
@@ -119,6 +140,8 @@ def running_url(folder: Path) -> str | None:
     try:
         known: dict[str, Any] = json.loads((folder / "redis" / "server.json").read_text())
         os.kill(known["pid"], 0)
+        # A process id is used again, and that of a killed server stays until its parent looks.
+        socket.create_connection(("127.0.0.1", urlsplit(known["url"]).port or 0), timeout=5).close()
     except (OSError, ValueError):
         return None
     return str(known["url"])
@@ -146,6 +169,10 @@ def _program() -> str:
     )
 
 
+def _quoted(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -155,5 +182,5 @@ def _free_port() -> int:
 
 def _write_private(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)

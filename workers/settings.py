@@ -79,7 +79,7 @@ def settings() -> Settings:
             if first["loc"]
             else "settings"
         )
-        raise ConfigError("settings", name, first["msg"]) from None
+        raise ConfigError("settings", name, first["msg"].removeprefix("Value error, ")) from None
 
 
 def broker_url() -> str | None:

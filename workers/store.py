@@ -153,7 +153,7 @@ class Store:
             [
                 (found[name][0], _rows(name, found[name], start, stop))
                 for name, start, stop in claim.pieces
-                if found[name][0] is not None
+                if None not in found[name]  # it was settled by another, or Redis went back in time
             ],
             claim.route_id,
         )

@@ -92,7 +92,7 @@ def route() -> int:
     return journey().route()
 
 
-@shared_task(name="maint.sweep")
+@shared_task(name="maint.sweep", send_events=False)
 def sweep() -> int:
     """Nudge whatever seems to have lost its nudge; return how many."""
     return journey().sweep()
@@ -112,6 +112,16 @@ def _deliver(self: Task, part_id: str, rows: int = 0) -> int:
         if self.request.retries >= MOST_NUDGES:
             return 0
         raise self.retry(countdown=again.delay, exc=again) from again
+
+
+class _EveryTickIsNotNews(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop Celery's lines about sweeps that went well: two a second would hide all others."""
+        return record.levelno > logging.INFO or getattr(record, "data", {}).get("name") != sweep.name
+
+
+for _name in ("celery.worker.strategy", "celery.app.trace"):
+    logging.getLogger(_name).addFilter(_EveryTickIsNotNews())
 
 
 def _register(known: Route) -> None:

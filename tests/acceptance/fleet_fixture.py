@@ -211,8 +211,14 @@ class Crew:
 
 
 @contextlib.contextmanager
-def crew_at_work(folder: Path, routes: Path, concurrency: int = 2) -> Iterator[Crew]:
-    """Start a crew and wait until it serves every route; stop it at the end, Redis last."""
+def crew_at_work(folder: Path, routes: Path, without: Sequence[str] = ()) -> Iterator[Crew]:
+    """Start a crew and wait until it serves every route; stop it at the end, Redis last.
+
+    Args:
+        folder: Where everything lies that it writes.
+        routes: The routes file.
+        without: Destinations whose queues it leaves to others.
+    """
     exports = folder / "exports"
     with contextlib.ExitStack() as stack:
         exports.mkdir(parents=True)
@@ -225,15 +231,17 @@ def crew_at_work(folder: Path, routes: Path, concurrency: int = 2) -> Iterator[C
             **QUICK,
         )
         table = load_table(routes, exports)
-        queues = ["router", "maint", *(f"destinations.{name}" for name in table.destinations())]
-        worker = [*CELERY, "worker", "-Q", ",".join(queues), "-c", str(concurrency), *QUIET]
+        names = [name for name in table.destinations() if name not in without]
+        queues = ",".join(["router", "maint", *(f"destinations.{name}" for name in names)])
+        worker = [*CELERY, "worker", "-n", "crew@%h", "-Q", queues, "-c", "2", *QUIET]
         store = Store.connect(redis.url)
         stack.callback(store.redis.close)
         stack.callback(close_all, table)
         stack.enter_context(running(worker, folder / "worker.log", environment))
         stack.enter_context(running([*CELERY, "beat", "-l", "WARNING"], folder / "beat.log", environment))
         producer = stack.enter_context(Producer(redis.url))
-        wait_until_served(store, table)
+        wanted = {"@router", *(r for r in table.route_ids if table.destination_name(r) in names)}
+        until(lambda: wanted <= set(store.served()), "every route is served")
         yield Crew(redis.url, folder, exports, environment, store, table, producer)
 
 
@@ -248,12 +256,6 @@ def close_all(table: RouteTable) -> None:
     """Close the destinations of a table, which reports open to read their ledgers."""
     for destination in table.destinations().values():
         destination.close()
-
-
-def wait_until_served(store: Store, table: RouteTable) -> None:
-    """Wait until a worker serves every route, and one the router's queue."""
-    wanted = {"@router", *(route.route_id for route in table.by_priority())}
-    until(lambda: wanted <= set(store.served()), "every route is served")
 
 
 @contextlib.contextmanager

@@ -150,6 +150,12 @@ routes = [
         condition="source = 'sealed'",
         destination=Scripted("sealed", refuses_batches_with_bad),
     ),
+    # The crew leaves this one's queue to whoever starts a worker for it.
+    Route(
+        route_id="late",
+        condition="source = 'late'",
+        destination=JSONLinesDestination(EXPORTS / "late", "{symbol}.jsonl", name="late"),
+    ),
     Route(route_id="deadly", condition="source = 'deadly'", destination=Scripted("deadly", dies_of_bad)),
 ]
 default_destination = JSONLinesDestination(

@@ -116,7 +116,7 @@ WILD = st.one_of(
     st.builds(
         lambda moment: moment.astimezone(timezone(timedelta(hours=7))),
         st.datetimes(datetime(2000, 1, 1), datetime(2020, 1, 1), timezones=st.just(UTC)),
-    ),  # noqa: E501
+    ),
     st.datetimes(datetime(2000, 1, 1), datetime(2020, 1, 1)),
 )
 INDICATORS = st.dictionaries(NAMES, st.one_of(st.none(), NUMBERS), max_size=3)

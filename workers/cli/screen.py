@@ -56,7 +56,7 @@ def number(value: float) -> str:
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """Return a table of numbers; a column of text that wraps is named with `<`, one that does not with `|`."""
+    """Return a table of numbers; a column of text is named with `<` if it wraps, with `|` if not."""
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         text = name[0] in "<|"
