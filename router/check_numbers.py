@@ -64,8 +64,8 @@ def check_volume(value: Any, field: str, rules: Rules = DEFAULT) -> float | None
     Raises:
         PointError: As `check_number`, and `number.negative`.
     """
-    if value is None:
-        return None
+    if value is None or (type(value) is float and 0 <= value < inf):
+        return value
     number = check_number(value, field)
     if number < 0:
         raise refused("number.negative", field, f"{shown(value)} is below zero: a {field} is zero or more")
@@ -78,9 +78,9 @@ def check_score(value: Any, field: str, rules: Rules = DEFAULT) -> float:
     Raises:
         PointError: As `check_number`, and `range`.
     """
-    if value is None:
-        return 1.0
-    number = check_number(value, field)
+    if type(value) is float and 0 <= value <= 1:
+        return value
+    number = 1.0 if value is None else check_number(value, field)
     if not 0 <= number <= 1:
         raise refused("range", field, f"{shown(value)} is outside 0 to 1")
     return number

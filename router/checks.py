@@ -125,8 +125,9 @@ def _is_coherent(values: dict[str, Any]) -> bool:
 
 
 def _rounded_fields(raw: Mapping[str, Any], values: dict[str, Any]) -> list[str]:
-    given = [name for name in _NUMBERS if type(raw.get(name)) is not float]
-    fields = [name for name in given if name in values and _is_long(raw.get(name))]
+    fields = [name for name in _NUMBERS if type(raw.get(name)) is not float]
+    if fields:
+        fields = [name for name in fields if name in values and _is_long(raw.get(name))]
     if values.get("technical_indicators") and any(map(_is_long, raw["technical_indicators"].values())):
         fields.append("technical_indicators")
     return fields

@@ -158,7 +158,8 @@ def _of_counts(raw: pl.Series, per_second: int) -> Column:
         values, sure = raw // factor, counts % factor == 0
     else:
         factor = 1_000_000 // per_second
-        values, sure = raw * factor, np.abs(counts) < np.iinfo(np.int64).max // factor
+        largest = np.iinfo(np.int64).max // factor
+        values, sure = raw * factor, (counts > -largest) & (counts < largest)
     return Column(values.cast(_DATETIME), sure)
 
 

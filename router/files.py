@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import file_digest
-from itertools import count
 from os import fstat
 from pathlib import Path
 from stat import S_ISREG
@@ -66,8 +65,8 @@ def read_bars(
 ) -> Iterator[Chunk]:
     """Yield the bars of a file, or of standard input, a chunk at a time.
 
-    Lines that cannot be read are among the rows as `Unreadable`, to be refused alone; blank lines are
-    skipped, unknown columns ignored, and empty cells are absent.
+    A line that cannot be read is an `Unreadable` row, refused alone; blank lines and unknown columns
+    are skipped, and empty cells are absent.
 
     Args:
         source: A path, `-` for standard input, or a binary stream.
@@ -76,18 +75,14 @@ def read_bars(
         defaults: Values of columns that the file does not have.
 
     Raises:
-        ConfigError: `path`, `enum` for the format, `csv.header` for missing or doubled columns,
-            `unknown_field` for a default that is no column.
+        ConfigError: `path`, `enum` for the format, `csv.header` for columns, `unknown_field` for defaults.
         DecodeError: `envelope.encoding`, if a header is not UTF-8.
     """
     constants = _known(defaults or {})
     with _opened(source) as (stream, name, total):
         lines = Lines(stream)
         read = _reader(lines, format or _format_of(name, lines), name, constants)
-        for index in count():
-            block = lines.block(chunk)
-            if not block:
-                return
+        for index, block in enumerate(iter(partial(lines.block, chunk), [])):
             rows, numbers = read(block, lines.count - len(block) + 1)
             if len(rows):
                 yield Chunk(index, rows, numbers, name, lines.bytes_read, total)

@@ -92,5 +92,5 @@ def _of_pandas(points: Any) -> pl.DataFrame | list[dict[str, Any]]:
     try:
         return pl.DataFrame(pl.from_arrow(pa.Table.from_pandas(points)))
     except (pa.ArrowException, pl.exceptions.PolarsError):
-        records: list[dict[str, Any]] = points.to_dict("records")
-        return [{name: None if value != value else value for name, value in row.items()} for row in records]
+        records: list[dict[str, Any]] = points.astype(object).where(points.notna(), None).to_dict("records")
+        return records

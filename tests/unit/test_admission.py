@@ -136,6 +136,7 @@ def test_original_of_a_refused_point_is_json_with_all_its_fields() -> None:
         (-math.inf, '"-inf"'),
         (Decimal("sNaN"), '"sNaN"'),
         (date(2024, 1, 1), '"2024-01-01"'),
+        ([np.int64(7), np.float32(1.5), np.bool_(True), "a\nb"], '[7, 1.5, true, "a\\nb"]'),
         (b"\xff", "\"b'\\\\xff'\""),
     ],
 )
@@ -185,6 +186,7 @@ COLUMN_CASES: list[Any] = [
         "timestamp.precision",
     ),
     ("far away", pl.lit(2**62).cast(pl.Datetime("ms", "UTC")).alias("timestamp"), "timestamp.range"),
+    ("longest ago", pl.lit(-(2**63)).cast(pl.Datetime("ms", "UTC")).alias("timestamp"), "timestamp.range"),
     ("long ago", pl.lit(-(2**62)).cast(pl.Datetime("us", "UTC")).alias("timestamp"), "timestamp.range"),
     ("future", pl.lit(datetime(2200, 1, 1, tzinfo=UTC)).alias("timestamp"), "timestamp.future"),
     ("numbers for flags", pl.lit(1).alias("is_realtime"), "type"),
@@ -207,9 +209,9 @@ def test_missing_columns_are_their_defaults_or_reasons() -> None:
         "is_realtime": False,
         "technical_indicators": None,
     }
-    assert codes(admit(make_frame(2).drop("open", "source"))) == dict.fromkeys(
-        range(2), ["required", "required"]
-    )
+    assert codes(admit(make_frame(2).drop("open", "source"))) == {
+        key: ["required", "required"] for key in range(2)
+    }
 
 
 def test_nulls_in_optional_columns_are_their_defaults() -> None:
@@ -348,3 +350,22 @@ def test_a_table_with_one_name_twice_is_no_table_of_points() -> None:
     with pytest.raises(DecodeError) as caught:
         admit(twice)
     assert caught.value.code == "envelope.shape"
+
+
+def test_frames_of_pandas_are_admitted_and_their_nan_is_absent() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(make_rows(3)).drop(columns="technical_indicators")
+    frame.loc[1, "volume"] = frame.loc[2, "close"] = math.nan
+    admission = admit(frame.set_index("timestamp"))
+    assert codes(admission) == {2: ["required"]}
+    assert list(admission.batch) == [make_point(), make_point(**make_values(1, volume=None))]
+
+
+def test_frames_of_pandas_that_mix_types_are_judged_by_the_row() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(make_rows(5)).astype({"close": object, "timestamp": object})
+    frame.loc[0, "close"], frame.loc[1, "close"] = "x", pandas.NA
+    frame.loc[2, "timestamp"] = pandas.NaT
+    frame.loc[3, "timestamp"] = pandas.Timestamp("2024-01-01T00:00:00.000000001Z")
+    refused = codes(admit(frame))
+    assert refused == {0: ["number.format"], 1: ["required"], 2: ["required"], 3: ["timestamp.precision"]}
