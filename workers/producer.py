@@ -140,7 +140,12 @@ class Producer:
         letters = [_letter(refused, batch_id) for refused in admission.refused]
         answer = self._persist(
             lambda: self._store.accept(
-                batch_id, admission.batch, letters=letters, context=context, remember=remember
+                batch_id,
+                admission.batch,
+                letters=letters,
+                context=context,
+                remember=remember,
+                notes=admission.notes,
             )
         )
         if answer.nudge:

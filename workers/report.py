@@ -49,7 +49,10 @@ class RouteReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole fleet, in points; `broken` names the laws of conservation that do not hold."""
+    """The whole fleet, in points; `broken` names the laws of conservation that do not hold.
+
+    `reasons` counts dead letters by code, `notes` admitted points by note and source: ``rounded kraken``.
+    """
 
     accepted: int
     invalid: int
@@ -63,6 +66,8 @@ class Report:
     dead_letters: int
     oldest: float
     router_served: bool
+    reasons: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
     routes: list[RouteReport] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
@@ -104,6 +109,8 @@ def report(store: Store, table: RouteTable | None = None) -> Report:
         dead_letters=found["dead_letters"],
         oldest=found["oldest"],
         router_served=found["router_served"],
+        reasons=found["reasons"],
+        notes=found["notes"],
         routes=routes,
         broken=_broken(found, totals, routes),
     )

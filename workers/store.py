@@ -73,10 +73,12 @@ class Store:
         letters: Sequence[Letter] = (),
         context: Mapping[str, Any] | None = None,
         remember: int | None = None,
+        notes: Mapping[str, Mapping[str, int]] | None = None,
     ) -> Accepted:
         """Store a batch, and bury the points that were refused at the door, once.
 
-        A ULID that is older than the store's memory is refused; other ids carry no age.
+        A ULID that is older than the store's memory is refused; other ids carry no age. Notes are counts
+        by source, such as of points that were `rounded`.
         """
         data = batch.to_ipc() if len(batch) else b""
         digest = batch.digest() if len(batch) else ""
@@ -84,6 +86,7 @@ class Store:
             "accept",
             *(batch_id, data, len(batch), len(letters), digest, json.dumps(dict(context or {}), default=str)),
             *(_issued(batch_id), remember or self.remember, self.high, self.low),
+            json.dumps(notes or {}),
             *pairs(letters),
         )
         return Accepted(answer[0].decode(), answer[1].decode(), bool(answer[2]))

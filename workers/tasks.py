@@ -135,7 +135,7 @@ for _route in table().by_priority():
 
 @celeryd_init.connect
 def _prepare(options: Mapping[str, Any], **_: Any) -> None:
-    """Refuse to start on a broker that forgets, or for a queue there is not; tell Celery of those there are."""
+    """Refuse to start on a broker that forgets, or for an unknown queue; tell Celery of the known ones."""
     _check_broker()
     _add_queues()
     known = list(current_app.amqp.queues)

@@ -65,6 +65,10 @@ def status(json: Json = False) -> None:
         f"{found.bytes / 1e6:,.1f} MB held in {screen.number(found.batches)} batches",
         soft_wrap=True,
     )
+    for what, counts in (("dead letters", found.reasons), ("noted", found.notes)):
+        if counts:
+            listed = ", ".join(f"{name} {screen.number(n)}" for name, n in sorted(counts.items()))
+            screen.out.print(f"{what}: {listed}", soft_wrap=True)
 
 
 def _route_table(found: Report) -> Table:

@@ -1,5 +1,5 @@
 -- Store a batch once. ARGV: id, data, points, refused, digest, context, issued (seconds, or ''), remember (s),
--- high, low (bytes), then (route, letter) pairs for the refused points.
+-- high, low (bytes), notes ({source: {note: count}}), then (route, letter) pairs for the refused points.
 -- Returns {verdict, acceptance number or detail, 1 if router.route is to be nudged}.
 local id, data, points, refused = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local issued, remember, high, low = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -25,7 +25,10 @@ local ahead = math.max(0, math.ceil((issued or 0) - now())) -- an id from a cloc
 redis.call('SET', tombstone, taken, 'EX', string.format('%d', remember + ahead))
 count(TOTALS, 'accepted', points + refused)
 count(TOTALS, 'invalid', refused)
-bury(11)
+bury(12)
+for source, notes in pairs(cjson.decode(ARGV[11])) do
+  for note, n in pairs(notes) do count(P .. 'notes', note .. ' ' .. source, n) end
+end
 if points == 0 then return {'accepted', taken, 0} end
 redis.call('HSET', P .. 'batch:' .. id, 'data', data, 'points', points, 'number', taken, 'digest', ARGV[5],
            'context', ARGV[6], 'bytes', #data, 'owed', 0)

@@ -2,7 +2,10 @@
 -- Returns {'gone'}, {'taken'}, {'early', s} or {'claimed', route, rows, pieces, attempts, silent, first error's time}.
 local key, t = P .. 'part:' .. ARGV[1], now()
 local f = redis.call('HMGET', key, 'route', 'rows', 'pieces', 'token', 'lease', 'due', 'since', 'flush', 'ordered')
-if not f[1] then return {'gone'} end
+if not f[1] then
+  count(TOTALS, 'gone', 1)
+  return {'gone'}
+end
 local repeated = f[4] == ARGV[2] -- the client did not hear the first answer
 if f[4] and not repeated and tonumber(f[5]) > t then return {'taken'} end
 if f[6] and tonumber(f[6]) > t + 0.05 then return {'early', tostring(tonumber(f[6]) - t)} end

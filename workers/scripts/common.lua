@@ -22,6 +22,7 @@ local function bury(first)
     redis.call('XADD', DEAD, '*', 'route', ARGV[i], 'letter', ARGV[i + 1])
     count(TOTALS, 'bytes', #ARGV[i + 1])
     count(TOTALS, 'letters', 1)
+    for _, reason in ipairs(cjson.decode(ARGV[i + 1]).reasons) do count(P .. 'reasons', reason.code, 1) end
   end
 end
 
