@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.load import TOLERABLE, Others
 from benchmarks.machine import describe
 from benchmarks.progress import say
 from benchmarks.results import Figure, headlines, markdown, save
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in [name for name in os.environ if name.startswith("CANDLEFLEET_")]:
         del os.environ[name]  # a benchmark never touches the fleet its user may have configured
     machine, began = describe(), time.monotonic()
-    figures, failed = _run(options.only or CASES, quick=options.quick)
+    figures, failed, taken = _run(options.only or CASES, quick=options.quick)
+    machine |= {f"cores taken by others, {case}": share for case, share in taken.items()}
     path = options.output or RESULTS / f"{time.strftime('%Y-%m-%dT%H%M%S')}.json"
     save(path, machine, figures)
     print("\n".join(f"- {name}: {value}" for name, value in machine.items()), end="\n\n")
@@ -41,18 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _run(cases: Sequence[str], *, quick: bool) -> tuple[list[Figure], list[str]]:
+def _run(cases: Sequence[str], *, quick: bool) -> tuple[list[Figure], list[str], dict[str, str]]:
     figures: list[Figure] = []
-    failed = []
+    failed, taken = [], {}
     for name in cases:
-        try:
-            for figure in importlib.import_module(f"benchmarks.{name}").run(quick=quick):
-                say(f"  = {figure}")
-                figures.append(figure)
-        except Exception:  # one case that breaks must not take the figures of the others along
-            traceback.print_exc()
-            failed.append(name)
-    return figures, failed
+        with Others() as others:
+            try:
+                for figure in importlib.import_module(f"benchmarks.{name}").run(quick=quick):
+                    say(f"  = {figure}")
+                    figures.append(figure)
+            except Exception:  # one case that breaks must not take the figures of the others along
+                traceback.print_exc()
+                failed.append(name)
+        if others.share is not None:
+            busy = ": BUSY, its ratios are not to be trusted" if others.share > TOLERABLE else ""
+            taken[name] = f"{others.share:.0%}{busy}"
+            say(f"{name}: others took {taken[name]}")
+    return figures, failed, taken
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -26,7 +26,7 @@ def run(*, quick: bool) -> Iterator[Figure]:
     for name, (_, _, peer_name) in ENCODERS.items():
         say(f"encoders: {name}")
         with environment(POLARS_MAX_THREADS=1):
-            ours, peer = in_fresh_process(measure, name, 0.5 if quick else 4.0)
+            ours, peer = in_fresh_process(measure, name, 0.5 if quick else 2.0)
         yield Figure(
             case="encoders", what=f"{name}, one core", unit="ns/point", runs=[1e9 / rate for rate in ours],
             peer=peer_name, peer_runs=[1e9 / rate for rate in peer], less_is_better=True,

@@ -88,7 +88,7 @@ class Bench:
 
 @contextmanager
 def running(durability: Durability, *, timed: bool = False) -> Iterator[Bench]:
-    """Start Redis, router, a worker for each destination and Beat; stop them and remove everything afterwards.
+    """Start Redis, router, destination workers and Beat; stop them and remove everything afterwards.
 
     What the processes said last is printed if anything fails, since their logs are removed too.
     """

@@ -24,7 +24,7 @@ def run(*, quick: bool) -> Iterator[Figure]:
     for routes in (1, 10, 100, 1000):
         say(f"matching: {ROWS:,} points, {routes:,} routes")
         with environment(POLARS_MAX_THREADS=1):
-            ours, peer = in_fresh_process(measure, routes, 0.5 if quick else 4.0)
+            ours, peer = in_fresh_process(measure, routes, 0.5 if quick else 2.0)
         yield Figure(
             case="matching", what=f"{routes:,} SQL routes, one core", unit="points/s", runs=ours,
             peer="lambdas, point by point", peer_runs=peer, headline=routes == 100,

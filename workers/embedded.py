@@ -52,6 +52,7 @@ class EmbeddedRedis:
         self.folder = folder.resolve() / "redis"
         self.memory = memory
         self.url = ""
+        self._port, self._password = 0, ""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
@@ -64,9 +65,9 @@ class EmbeddedRedis:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         lock = self._take_folder()
-        port, password = _free_port(), secrets.token_urlsafe(24)
+        self._port, self._password = self._port or _free_port(), self._password or secrets.token_urlsafe(24)
         folder = json.dumps(str(self.folder), ensure_ascii=False)
-        config = _CONFIG.format(port=port, password=password, folder=folder, memory=self.memory)
+        config = _CONFIG.format(port=self._port, password=self._password, folder=folder, memory=self.memory)
         _write_private(self.folder / "redis.conf", config)
         try:
             self._process = subprocess.Popen(  # noqa: S603
@@ -80,10 +81,17 @@ class EmbeddedRedis:
             )
         finally:
             os.close(lock)
-        self.url = f"redis://:{password}@127.0.0.1:{port}/0"
+        self.url = f"redis://:{self._password}@127.0.0.1:{self._port}/0"
         self._wait()
         _write_private(self.folder / "server.json", json.dumps({"pid": self._process.pid, "url": self.url}))
         return self.url
+
+    def mend(self) -> bool:
+        """Start the server again, at the same URL, if it ended by itself; return whether it had."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        self.start()
+        return True
 
     # Two servers that append to one file destroy it.
     def _take_folder(self) -> int:

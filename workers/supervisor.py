@@ -174,7 +174,7 @@ class Fleet:
 
     def mend(self) -> list[str]:
         """Start again whatever ended by itself; return the names."""
-        mended = []
+        mended = ["redis"] if self._redis is not None and self._redis.mend() else []
         for member in list(self.members):
             if member.process.poll() is not None and time.monotonic() - member.started > _RESTART_PAUSE:
                 self.members.remove(member)

@@ -1,4 +1,4 @@
-"""What acceptance and fault tests share: processes that are always stopped, conditions waited for, a crew at work."""
+"""What acceptance and fault tests share: processes that end, conditions waited for, a crew at work."""
 
 from __future__ import annotations
 

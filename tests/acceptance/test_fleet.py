@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
+import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from ulid import ULID
 
 from destinations import CSVDestination
 from router import ConfigError, DataRouter, NormalizedDataPoint, Route
-from tests.acceptance.fleet_fixture import Crew, configured, files_under, frame_of_csv
+from tests.acceptance.fleet_fixture import configured, files_under, frame_of_csv
 from tests.make import make_point, make_values
 from workers.producer import Producer
 
@@ -70,9 +70,7 @@ def test_values_and_order_survive_the_journey_to_csv_and_json_lines(crew):
             rows = list(csv.DictReader(file))
         assert [row["timestamp"] for row in rows] == [point.timestamp.isoformat() for point in sent]
         assert [float(row["close"]) for row in rows] == [point.close for point in sent]
-        assert [row["volume"] for row in rows] == [
-            "" if p.volume is None else repr(p.volume) for p in sent
-        ]
+        assert [row["volume"] for row in rows] == ["" if p.volume is None else repr(p.volume) for p in sent]
         lines = [row for row in crew.rows("jsonl") if row["symbol"] == symbol]
         assert [NormalizedDataPoint(**line) for line in lines] == [p for p in sent if p.close > 100]
 
@@ -120,7 +118,10 @@ def test_points_sent_one_by_one_all_arrive(crew):
 
 
 def test_a_bad_point_becomes_a_dead_letter_with_every_reason_and_the_rest_goes_on(crew):
-    good = [make_values(row, source="plain", symbol="GOOD", timestamp=make_point(row=row).timestamp) for row in range(2)]
+    good = [
+        make_values(row, source="plain", symbol="GOOD", timestamp=make_point(row=row).timestamp)
+        for row in range(2)
+    ]
     bad = {**good[0], "close": "NaN", "volume": -1, "timeframe": "7m", "symbol": "A\0B"}
 
     receipt = crew.producer.send_batch([good[0], bad, good[1]])
@@ -140,9 +141,20 @@ def test_a_bad_point_becomes_a_dead_letter_with_every_reason_and_the_rest_goes_o
 
 
 def test_no_symbol_leaves_the_folder_or_takes_anothers_file(crew):
-    allowed = ["BTC/USDT", "BTC%2FUSDT", "BTC_USDT", "/etc/passwd", "..x", "x..", ".hidden", "~root", "a b", "ü"]
+    allowed = [
+        "BTC/USDT",
+        "BTC%2FUSDT",
+        "BTC_USDT",
+        "/etc/passwd",
+        "..x",
+        "x..",
+        ".hidden",
+        "~root",
+        "a b",
+        "ü",
+    ]
     refused = ["../x", "a/../../x", "..", "A\0B", "..\\x"]
-    around = {path for path in crew.folder.iterdir()}
+    around = set(crew.folder.iterdir())
 
     receipt = crew.producer.send_batch(
         [make_values(source="plain", symbol=symbol) for symbol in allowed + refused]
@@ -154,11 +166,14 @@ def test_no_symbol_leaves_the_folder_or_takes_anothers_file(crew):
     for name in ("csv", "jsonl"):
         folder = crew.exports / name
         assert all(path.parent == folder for path in files_under(folder))
-    rows = {path: [line for line in path.read_text().splitlines()] for path in files_under(crew.exports / "jsonl")}
-    holding = {symbol: [p for p, lines in rows.items() if any(f'"symbol":"{symbol}"' in line for line in lines)] for symbol in allowed}
-    assert all(len(paths) == 1 for paths in holding.values())
-    assert len({paths[0] for paths in holding.values()}) == len(allowed)
-    assert {path for path in crew.folder.iterdir()} == around
+    held = {
+        path: {json.loads(line)["symbol"] for line in path.read_text().splitlines()}
+        for path in files_under(crew.exports / "jsonl")
+    }
+    for symbol in allowed:
+        holding = [path for path, symbols in held.items() if symbol in symbols]
+        assert [held[path] for path in holding] == [{symbol}]
+    assert set(crew.folder.iterdir()) == around
 
 
 # -- conditions and transforms ---------------------------------------------------------------------
@@ -332,7 +347,9 @@ def test_many_producers_at_once_lose_and_double_nothing(crew):
         with Producer(crew.url) as producer:
             for batch in range(5):
                 rows = range(batch * 200, batch * 200 + 200)
-                producer.send_batch([make_point(row=row, source="plain", symbol=f"P{number}") for row in rows])
+                producer.send_batch(
+                    [make_point(row=row, source="plain", symbol=f"P{number}") for row in rows]
+                )
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -346,4 +363,3 @@ def test_many_producers_at_once_lose_and_double_nothing(crew):
         assert [NormalizedDataPoint(**row) for row in rows] == [
             make_point(row=row, source="plain", symbol=f"P{number}") for row in range(1000)
         ]
-        assert not any(math.isnan(row["close"]) for row in rows)

@@ -213,6 +213,12 @@ def test_points_refused_at_the_door_are_dead_letters(store: Store) -> None:
     assert [letter["original"] for letter in store.letters()] == [{"close": "?"}]
 
 
+def test_a_letter_that_redis_cannot_read_costs_nothing_else(store: Store) -> None:
+    letter = Letter("", "half a character: \ud800", [{"code": "text.surrogate"}])
+    assert store.accept(str(ULID()), make_batch(2), letters=[letter]).verdict == "accepted"
+    assert (report(store).waiting, report(store).dead_letters) == (2, 1)
+
+
 def test_a_batch_without_one_valid_point_leaves_only_its_letters(store: Store) -> None:
     batch_id, nothing = str(ULID()), make_batch(0)
     assert store.accept(batch_id, nothing, letters=[make_letter()]).verdict == "accepted"

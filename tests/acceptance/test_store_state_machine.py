@@ -485,7 +485,7 @@ class World:
 
     def _left_over(self) -> set[str]:
         keys = {key.decode().removeprefix(PREFIX) for key in self.client.keys(PREFIX + "*")}
-        kept = {"totals", "number", "known", "owing", "dead", "nudged"}
+        kept = {"totals", "number", "known", "owing", "dead", "nudged", "reasons"}
         return {key for key in keys - kept if key.split(":")[0] not in ("route", "rate", "accepted")}
 
 

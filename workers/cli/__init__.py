@@ -25,5 +25,13 @@ def main() -> None:
     try:
         app()
     except CandlefleetError as error:
-        print(f"candlefleet: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None:  # not about a file that was named: a fault of ours
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
+
+
+def _fail(message: str) -> None:
+    print(f"candlefleet: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(2)

@@ -3,7 +3,7 @@
 -- Returns {verdict, acceptance number or detail, 1 if router.route is to be nudged}.
 local id, data, points, refused = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local issued, remember, high, low = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local tombstone = P .. 'accepted:' .. id
+local tombstone, notes = P .. 'accepted:' .. id, cjson.decode(ARGV[11])
 
 local seen = redis.call('GET', tombstone)
 if seen then return {'again', seen, 0} end
@@ -26,8 +26,8 @@ redis.call('SET', tombstone, taken, 'EX', string.format('%d', remember + ahead))
 count(TOTALS, 'accepted', points + refused)
 count(TOTALS, 'invalid', refused)
 bury(12)
-for source, notes in pairs(cjson.decode(ARGV[11])) do
-  for note, n in pairs(notes) do count(P .. 'notes', note .. ' ' .. source, n) end
+for source, found in pairs(notes) do
+  for note, n in pairs(found) do count(P .. 'notes', note .. ' ' .. source, n) end
 end
 if points == 0 then return {'accepted', taken, 0} end
 redis.call('HSET', P .. 'batch:' .. id, 'data', data, 'points', points, 'number', taken, 'digest', ARGV[5],

@@ -22,7 +22,9 @@ local function bury(first)
     redis.call('XADD', DEAD, '*', 'route', ARGV[i], 'letter', ARGV[i + 1])
     count(TOTALS, 'bytes', #ARGV[i + 1])
     count(TOTALS, 'letters', 1)
-    for _, reason in ipairs(cjson.decode(ARGV[i + 1]).reasons) do count(P .. 'reasons', reason.code, 1) end
+    -- Python writes JSON that cjson cannot read, such as half a surrogate pair; to stop here would be half a step.
+    local read, letter = pcall(cjson.decode, ARGV[i + 1])
+    for _, reason in ipairs(read and letter.reasons or {}) do count(P .. 'reasons', reason.code, 1) end
   end
 end
 

@@ -1,0 +1,267 @@
+"""kill -9 of everything a fleet consists of while points are on their way: each arrives once, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from queue import Empty, Queue
+
+import pytest
+
+from tests.acceptance.fleet_fixture import (
+    alive,
+    close_all,
+    configured,
+    descendants,
+    files_under,
+    stop,
+    until,
+)
+from tests.faults.send_batches import START, SYMBOLS
+from workers.report import Report, report
+from workers.settings import settings
+from workers.supervisor import Fleet
+
+POINTS = 100_000
+SEED = int(os.environ.get("CANDLEFLEET_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
+
+#: What is killed, and how often; "x child" is a process of the pool of worker x, in the middle of its work.
+VICTIMS = {
+    "csv child": 5,
+    "jsonl child": 4,
+    "csv": 1,
+    "jsonl": 1,
+    "router child": 2,
+    "router": 1,
+    "beat": 2,
+    "producer": 3,
+    "redis": 1,
+}
+
+
+class ProducerProcess:
+    """A producer that can be killed and started again; it repeats what was not acknowledged, in order."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._open: dict[str, str] = {}  # line by name, oldest first
+        self._said: Queue[str] = Queue()
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.send_batches"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self._environment,
+            cwd=Path(__file__).parents[2],
+            start_new_session=True,
+        )
+        self._said = Queue()
+        self._reader = threading.Thread(target=self._read, args=(self.process, self._said), daemon=True)
+        self._reader.start()
+        for line in list(self._open.values()):
+            self._write(line)
+
+    @staticmethod
+    def _read(process: subprocess.Popen[str], said: Queue[str]) -> None:
+        for line in process.stdout:
+            said.put(line.strip())
+
+    def send(self, name: str, rows: range) -> None:
+        self._open[name] = f"{name} {rows.start} {rows.stop}\n"
+        self._write(self._open[name])
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it was killed: the next one is told again
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
+
+    def unacknowledged(self) -> int:
+        """Return how many batches are on their way."""
+        with contextlib.suppress(Empty):
+            while True:
+                self._open.pop(self._said.get_nowait(), None)
+        return len(self._open)
+
+    def mend(self) -> None:
+        """Start again if it ended."""
+        if self.process.poll() is not None:
+            self.close()
+            self.start()
+
+    def close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        stop(self.process)
+        self._reader.join()
+        self.process.stdout.close()
+
+
+class Storm:
+    """A fleet under fire: feeds it, kills one process after another, and keeps what dies running."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], dice: random.Random) -> None:
+        self.exports = Path(environment["CANDLEFLEET_EXPORTS"])
+        self.fleet = Fleet(settings(), flower=False)
+        self.dice = dice
+        self.seen: set[int] = set()  #: every process that ever belonged to it
+        self.killed: list[tuple[str, int, int]] = []  #: victim, process id, points in flight
+        self.store = self.fleet.start()
+        self.producer = ProducerProcess(environment | {"CANDLEFLEET_BROKER_URL": self.fleet.url})
+
+    def close(self) -> None:
+        self.seen.update(descendants(os.getpid()))
+        self.producer.close()
+        self.fleet.stop()
+        self.store.redis.close()
+        close_all(self.fleet.table)
+
+    def report(self) -> Report:
+        return report(self.store, self.fleet.table)
+
+    def mend(self) -> None:
+        self.fleet.mend()
+        self.producer.mend()
+
+    def kill(self, victim: str, batches: Iterator[tuple[str, range]]) -> None:
+        """Kill a process with points in flight: one that is at work on them if it is of a pool."""
+        pid, points = until(lambda: self._caught(victim, batches), f"{victim} is at work", every=0.001)
+        self.seen.update(descendants(os.getpid()))
+        assert alive(pid)
+        os.kill(pid, signal.SIGKILL)
+        self.killed.append((victim, pid, points))
+
+    def _caught(self, victim: str, batches: Iterator[tuple[str, range]]) -> tuple[int, int] | None:
+        self.mend()
+        in_flight = self.in_flight()
+        if not in_flight and not self.producer.unacknowledged():
+            self.producer.send(*next(batches))
+        pid = self._pid(victim)
+        return None if pid is None or not in_flight else (pid, in_flight)
+
+    def in_flight(self) -> int:
+        """Return the points that the fleet accepted and somebody still waits for."""
+        found = self.store.snapshot()
+        owed = sum(route["owed_pending"] + route["owed_parts"] for route in found["routes"].values())
+        return int(found["unrouted"] + owed)
+
+    def _pid(self, victim: str) -> int | None:
+        if victim == "producer":
+            return self.producer.process.pid if self.producer.unacknowledged() else None
+        if victim == "redis":
+            return int(self.store.redis.info("server")["process_id"])
+        name, _, child = victim.partition(" ")
+        leader = next(member.process.pid for member in self.fleet.members if member.name == name)
+        if not child:
+            return leader
+        if name == "router":
+            busy = self.store.redis.zcard("candlefleet:routing")
+            return next(iter(descendants(leader)), None) if busy else None
+        holders = [int(token.split("/")[1]) for token in self.store.holders().values()]
+        return next((pid for pid in holders if _parent(pid) == leader), None)
+
+    def calm(self) -> Report:
+        """Wait until everything is acknowledged and nothing is owed; return what the fleet says then."""
+
+        def at_rest() -> Report | None:
+            self.mend()
+            if self.producer.unacknowledged():
+                return None
+            found = self.report()
+            return found if found.at_rest else None
+
+        return until(at_rest, "everything is delivered")
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def planned(dice: random.Random) -> tuple[list[str], Iterator[tuple[str, range]]]:
+    """Return the victims in a random order, and batches of a random size that hold every point once."""
+    victims = [victim for victim, times in VICTIMS.items() for _ in range(times)]
+    dice.shuffle(victims)
+    stops = [0]
+    while stops[-1] < POINTS:
+        stops.append(min(POINTS, stops[-1] + dice.randint(500, 2000)))
+    ranges = map(range, stops, stops[1:])
+    return victims, ((f"storm-{number}", rows) for number, rows in enumerate(ranges))
+
+
+@pytest.fixture
+def storm(tmp_path, request):
+    environment = {
+        "CANDLEFLEET_DIR": str(tmp_path / "fleet"),
+        "CANDLEFLEET_ROUTES": str(Path(__file__).with_name("routes.py")),
+        "CANDLEFLEET_EXPORTS": str(tmp_path / "exports"),
+        "CANDLEFLEET_LEASE": "2",
+        "CANDLEFLEET_RETRY_CAP": "2",
+    }
+    with configured(environment):
+        raging = Storm(tmp_path, dict(os.environ), random.Random(SEED))
+        try:
+            yield raging
+        finally:
+            raging.close()
+
+
+@pytest.mark.timeout(300)
+def test_twenty_kills_lose_and_double_nothing(storm):
+    print(f"CANDLEFLEET_TEST_SEED={SEED}")
+    victims, batches = planned(storm.dice)
+
+    for victim in victims:
+        for _ in range(storm.dice.randint(1, 3)):
+            storm.producer.send(*next(batches))
+        storm.kill(victim, batches)
+    for name, rows in batches:
+        storm.producer.send(name, rows)
+    found = storm.calm()
+    storm.close()
+
+    print(*storm.killed, sep="\n")
+    assert len(storm.killed) == sum(VICTIMS.values()) == 20
+    assert all(points for _, _, points in storm.killed)
+    assert found.broken == []
+    assert (found.accepted, found.invalid, found.matched) == (POINTS, 0, POINTS)
+    assert [(r.route_id, r.delivered, r.dead) for r in found.routes] == [
+        ("csv", POINTS, 0),
+        ("jsonl", POINTS, 0),
+    ]
+    assert_files_hold_every_point_once_and_in_order(storm.exports)
+    assert [pid for pid in storm.seen if alive(pid)] == []
+
+
+def assert_files_hold_every_point_once_and_in_order(exports: Path) -> None:
+    minutes = [START + timedelta(minutes=minute) for minute in range(POINTS // SYMBOLS)]
+    expected = [minute.isoformat() for minute in minutes]
+    written = {path.stem: path for path in files_under(exports / "csv")}
+    assert sorted(written) == [f"S{number}" for number in range(SYMBOLS)]
+    for symbol, path in written.items():
+        text = path.read_text()
+        assert text.endswith("\n")
+        rows = list(csv.DictReader(text.splitlines()))
+        assert [row["timestamp"] for row in rows] == expected
+        assert {row["symbol"] for row in rows} == {symbol}
+        assert {len(line.split(",")) for line in text.splitlines()} == {11}
+    for number in range(SYMBOLS):
+        text = (exports / "jsonl" / f"S{number}.jsonl").read_text()
+        assert text.endswith("\n")
+        rows = [json.loads(line) for line in text.splitlines()]
+        assert [row["timestamp"] for row in rows] == expected
+        assert [row["volume"] for row in rows] == [float(n * SYMBOLS + number) for n in range(len(expected))]
