@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Any, cast, overload
+from typing import Any, Final, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,11 @@ from router.tables import EPOCH, as_frame, as_table, dicts_of, empty_frame, tabl
 
 __all__ = ["BatchRows", "PointBatch", "as_frame", "as_table", "empty_frame", "table_of"]
 
-_COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
+#: From this many rows on a batch is compressed: below, it saves nothing and takes ten times as long.
+_WORTH_COMPRESSING: Final = 500
+_PLAIN: Final = pa.ipc.IpcWriteOptions(use_threads=False)
+_COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+_READ: Final = pa.ipc.IpcReadOptions(use_threads=False)  # a fleet has a process for every core
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +194,15 @@ class PointBatch(Sequence[NormalizedDataPoint]):
             return batches[0]
         if not batches:
             return cls(POINT_SCHEMA.empty_table(), ())
-        frame = pl.concat([batch.frame for batch in batches])
-        return cls(frame, [part for batch in batches for part in batch.parts], batches[0].route_id)
+        parts = [part for batch in batches for part in batch.parts]
+        tables = [batch._table for batch in batches]
+        # Small tables are joined before they become a frame: one of each would cost a hundred times more.
+        columns = (
+            pl.concat([batch.frame for batch in batches])
+            if any(table is None for table in tables)
+            else pa.concat_tables(tables).combine_chunks()
+        )
+        return cls(columns, parts, batches[0].route_id)
 
     @classmethod
     def gather(cls, pieces: Sequence[tuple[bytes, BatchRows]], route_id: str) -> PointBatch:
@@ -209,14 +220,15 @@ class PointBatch(Sequence[NormalizedDataPoint]):
                 chosen.append(whole.take(pa.array(part.rows.positions)))
         if not chosen:
             return cls(POINT_SCHEMA.empty_table(), (), route_id)
-        return cls(pa.concat_tables(chosen), [part for _, part in pieces], route_id)
+        return cls(pa.concat_tables(chosen).combine_chunks(), [part for _, part in pieces], route_id)
 
     # -- to and from elsewhere ----------------------------------------------------------------
 
     def to_ipc(self) -> bytes:
-        """Return an Arrow IPC stream (zstd inside) of the columns; names are not part of it."""
+        """Return the columns as an Arrow IPC stream, compressed if they are many; names are not in it."""
+        options = _COMPRESSED if len(self) >= _WORTH_COMPRESSING else _PLAIN
         out = pa.BufferOutputStream()
-        with pa.ipc.new_stream(out, POINT_SCHEMA, options=_COMPRESSED) as writer:
+        with pa.ipc.new_stream(out, POINT_SCHEMA, options=options) as writer:
             writer.write_table(self.table.combine_chunks())
         return bytes(out.getvalue())
 
@@ -228,7 +240,7 @@ class PointBatch(Sequence[NormalizedDataPoint]):
             DecodeError: `envelope.arrow`, if it is not an Arrow stream of exactly `POINT_SCHEMA`.
         """
         try:
-            table = pa.ipc.open_stream(data).read_all()
+            table = pa.ipc.open_stream(data, options=_READ).read_all()
         except pa.ArrowException as error:
             raise DecodeError("envelope.arrow", f"not an Arrow IPC stream: {error}") from error
         if table.schema != POINT_SCHEMA:

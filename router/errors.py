@@ -55,10 +55,12 @@ class ConfigError(CandlefleetError):
         self.message = message
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message} [{self.code}]" if self.where else f"{self.message} [{self.code}]"
+        return (
+            f"{self.where}: {self.message} [{self.code}]" if self.where else f"{self.message} [{self.code}]"
+        )
 
     def at(self, where: str) -> ConfigError:
-        """Return the same error, said of a wider place: ``at("routes.py")`` of ``csv`` is ``routes.py: csv``."""
+        """Return the same error, said of a wider place: ``csv`` becomes ``routes.py: csv``."""
         return type(self)(self.code, f"{where}: {self.where}" if self.where else where, self.message)
 
 

@@ -85,12 +85,12 @@ class Journey:
     def judge(self, waiting: Sequence[Waiting]) -> tuple[list[Verdict], int]:
         """Match batches all at once; return one verdict a batch, and the number of points in them."""
         verdicts, batches = [], []
-        for batch_id, data, _ in waiting:
+        for batch_id, data, points, _ in waiting:
             try:
                 batches.append(PointBatch.from_ipc(data).accepted_as(batch_id))
             except DecodeError as error:
                 letter = Letter("", data.hex(), [reason(error.code, error.message)], batch_id=batch_id)
-                verdicts.append(Verdict(batch_id, (), 0, 0, 0, [letter]))
+                verdicts.append(Verdict(batch_id, (), 0, 0, points, [letter]))
         together = PointBatch.concat(batches)
         matches = match(self.table, together)
         start = 0
@@ -106,12 +106,17 @@ class Journey:
             for route_id, selected in matches.selections.items()
             if len(rows := _within(selected, start, stop))
         ]
-        failures = [failure for failure in matches.failures if start <= failure.row < stop]
         letters = [
-            Letter(f.route_id, batch[f.row - start].to_json_dict(), [reason("condition.error", f.message)],
-                   batch_id=batch_id, row=f.row - start)
-            for f in failures
-        ]  # fmt: skip
+            Letter(
+                failure.route_id,
+                batch[failure.row - start].to_json_dict(),
+                [reason("condition.error", failure.message)],
+                batch_id=batch_id,
+                row=failure.row - start,
+            )
+            for failure in matches.failures
+            if start <= failure.row < stop
+        ]
         unmatched = len(_within(matches.unmatched, start, stop))
         failed = len(_within(matches.failed_only, start, stop))
         return Verdict(batch_id, debts, len(batch) - unmatched - failed, unmatched, failed, letters)

@@ -39,10 +39,11 @@ class Accepted(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A batch lent to a router: its points as IPC bytes, and the context it came with."""
+    """A batch lent to a router: its points as IPC bytes, how many, and the context they came with."""
 
     batch_id: str
     data: bytes
+    points: int
     context: dict[str, Any]
 
 

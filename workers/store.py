@@ -96,11 +96,11 @@ class Store:
         ids = [name.decode() for name in self._run("take", points, lease)]
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
-                pipe.hmget(_batch(batch_id), "data", "context")
+                pipe.hmget(_batch(batch_id), "data", "points", "context")
             found = pipe.execute()
         return [
-            Waiting(batch_id, data, json.loads(context))
-            for batch_id, (data, context) in zip(ids, found, strict=True)
+            Waiting(batch_id, data, int(points), json.loads(context))
+            for batch_id, (data, points, context) in zip(ids, found, strict=True)
             if data is not None
         ]
 

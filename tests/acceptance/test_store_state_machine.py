@@ -610,17 +610,17 @@ _MOODS: Final = ("write", "write", "write", "write", "renew", "nack", "unavailab
 
 #: Each as often as it stands here.
 MOVES: Final = (
-    *[producer_sends] * 4,
+    *[producer_sends] * 3,
     producer_repeats,
     *[router_starts] * 3,
     *[sweeper_starts] * 2,
-    *[message_arrives] * 5,
+    *[message_arrives] * 7,
     message_is_doubled,
     message_is_lost,
     message_is_invented,
     *[actor_moves] * 12,
-    *[actor_moves_and_answers_are_lost] * 3,
-    actor_is_killed,
+    *[actor_moves_and_answers_are_lost] * 4,
+    *[actor_is_killed] * 3,
     holder_is_thought_dead,
     *[time_passes] * 2,
 )

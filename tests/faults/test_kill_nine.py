@@ -11,13 +11,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from queue import Empty, Queue
+from typing import TypeVar
 
 import pytest
 
+from router.errors import FleetUnreachableError
 from tests.acceptance.fleet_fixture import (
     alive,
     close_all,
@@ -31,6 +33,8 @@ from tests.faults.send_batches import START, SYMBOLS
 from workers.report import Report, report
 from workers.settings import settings
 from workers.supervisor import Fleet
+
+T = TypeVar("T")
 
 POINTS = 100_000
 SEED = int(os.environ.get("CANDLEFLEET_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
@@ -137,10 +141,9 @@ class Storm:
 
     def kill(self, victim: str, batches: Iterator[tuple[str, range]]) -> None:
         """Kill a process with points in flight: one that is at work on them if it is of a pool."""
-        pid, points = until(lambda: self._caught(victim, batches), f"{victim} is at work", every=0.001)
-        self.seen.update(descendants(os.getpid()))
-        assert alive(pid)
+        pid, points = until(self._answered(lambda: self._caught(victim, batches)), victim, every=0.001)
         os.kill(pid, signal.SIGKILL)
+        self.seen.update([pid, *descendants(os.getpid())])
         self.killed.append((victim, pid, points))
 
     def _caught(self, victim: str, batches: Iterator[tuple[str, range]]) -> tuple[int, int] | None:
@@ -149,7 +152,9 @@ class Storm:
         if not in_flight and not self.producer.unacknowledged():
             self.producer.send(*next(batches))
         pid = self._pid(victim)
-        return None if pid is None or not in_flight else (pid, in_flight)
+        if pid is None or not in_flight or _parent(pid) is None:
+            return None
+        return pid, in_flight
 
     def in_flight(self) -> int:
         """Return the points that the fleet accepted and somebody still waits for."""
@@ -182,14 +187,27 @@ class Storm:
             found = self.report()
             return found if found.at_rest else None
 
-        return until(at_rest, "everything is delivered")
+        return until(self._answered(at_rest), "everything is delivered")
+
+    # Redis may be the one that was killed.
+    def _answered(self, look: Callable[[], T | None]) -> Callable[[], T | None]:
+        def looked() -> T | None:
+            try:
+                return look()
+            except FleetUnreachableError:
+                self.mend()
+                return None
+
+        return looked
 
 
 def _parent(pid: int) -> int | None:
+    """Return the parent of a process that is alive; None of one that is not."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except OSError:
         return None
+    return None if state in "ZX" else int(parent)
 
 
 def planned(dice: random.Random) -> tuple[list[str], Iterator[tuple[str, range]]]:
