@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,7 @@ from workers.store import PREFIX, Store
 from workers.supervisor import Fleet
 
 ROUTES: Final = Path(__file__).parent / "routes.py"
+_DAY: Final = timedelta(days=1)
 PATIENCE: Final = 180.0  #: seconds until a fleet that is not at rest counts as broken
 WARM_ROWS: Final = 40  #: rows sent before the clock runs: files of each kind are opened, modules imported
 
@@ -35,6 +38,7 @@ class Bench:
     fleet: Fleet
     store: Store
     out: Path
+    sent: Counter[str] = field(default_factory=Counter)
 
     @property
     def written(self) -> Path:
@@ -73,17 +77,21 @@ class Bench:
                 pipe.hmget(f"{PREFIX}route:{route_id}", "pending", "parted")
             return not any(int(number or 0) for answer in pipe.execute() for number in answer)
 
+    def unseen(self, bars: pl.DataFrame) -> pl.DataFrame:
+        """Return the bars on days that were never sent here, so that they need files of their own."""
+        days = self.sent["runs"] * (bars["timestamp"].max() - bars["timestamp"].min() + _DAY).days
+        return bars.with_columns(pl.col("timestamp") + timedelta(days=days))
+
     def check(self, sent: int, longer: int) -> None:
-        """Count the rows in the files.
+        """Count the rows in the files, those of earlier calls included.
 
         Raises:
             RuntimeError: They do not hold every row sent (`longer`: those for the second route), once.
         """
-        warm_longer = WARM_ROWS * 3 // 4
-        expected = (sent + WARM_ROWS, longer + warm_longer)
+        self.sent.update(runs=1, csv=sent, jsonl=longer)
         found = (count_rows(self.out / "csv", header=True), count_rows(self.out / "jsonl"))
-        if found != expected:
-            raise RuntimeError(f"the files hold {found} rows, not {expected}")
+        if found != (self.sent["csv"], self.sent["jsonl"]):
+            raise RuntimeError(f"the files hold {found} rows, not {dict(self.sent)}")
 
 
 @contextmanager
@@ -103,6 +111,7 @@ def running(durability: Durability, *, timed: bool = False) -> Iterator[Bench]:
             try:
                 bench = Bench(fleet, fleet.start(), out)
                 bench.send([PointBatch(make_bars(WARM_ROWS, mixed=True).with_columns(symbol=pl.lit("WARM")))])
+                bench.check(WARM_ROWS, WARM_ROWS * 3 // 4)
                 yield bench
             except Exception:
                 _say_last_words(fleet.folder / "logs")

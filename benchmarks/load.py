@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -31,6 +32,29 @@ class Others:
         after = _reading()
         if self._before is not None and after is not None:
             self.share = share(self._before, after, os.cpu_count() or 1)
+
+
+def our_cpu_seconds() -> float:
+    """Return the CPU seconds that this process and all that live below it have used; 0 without /proc."""
+    return sum(map(_cpu_seconds, _tree(os.getpid()))) if _STAT.exists() else 0.0
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    try:
+        found = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:  # it ended meanwhile
+        return
+    for child in " ".join(found).split():
+        yield from _tree(int(child))
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def share(before: tuple[float, float, float], after: tuple[float, float, float], cores: int) -> float:

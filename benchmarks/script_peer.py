@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from benchmarks.bars import make_bars
+from benchmarks.timing import Run
 from router.batch import PointBatch
 
 HEADER: Final = (
@@ -99,14 +100,14 @@ def route(points: Iterable[Point], folder: Path) -> None:
                     write(point)
 
 
-def measure(rows: int, folder: Path, *, mixed: bool) -> float:
-    """Return the points/s of `route` over points already in memory, until the files are closed."""
+def measure(rows: int, folder: Path, *, mixed: bool) -> Run:
+    """Return what `route` takes for points already in memory, until the files are closed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # it keeps all its files open
     points = light_points(PointBatch(make_bars(rows, mixed=mixed)))
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     route(points, folder)
-    return rows / (time.perf_counter() - began)
+    return Run(rows / (time.perf_counter() - began), 1e6 * (time.process_time() - spent) / rows)
 
 
 def light_points(batch: PointBatch) -> list[Point]:

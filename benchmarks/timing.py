@@ -8,10 +8,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Run(NamedTuple):
+    """What one run took: points/s by the clock, and CPU microseconds a point of all its processes."""
+
+    rate: float
+    cpu: float
 
 
 def alternate(

@@ -45,7 +45,7 @@ class DataDestination(ABC):
         """Release what `open` took, at worker shutdown. Safe to call twice."""
 
     def place(self) -> str:
-        """Return where a person finds what was written: a folder, an address; empty when there is no such place."""
+        """Return where a person finds what was written, such as a folder; empty when there is no place."""
         return ""
 
     def on_record(self, route_id: str) -> int | None:

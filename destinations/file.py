@@ -110,7 +110,7 @@ class FileDestination(DataDestination):
         return str(self.ledger.root.path)
 
     def on_record(self, route_id: str) -> int | None:
-        """Return how many rows of a route the ledger says are in the files; None: nothing was written here yet."""
+        """Return how many rows of a route the ledger says are in the files; None: there is no ledger yet."""
         return self.ledger.rows_written(route_id) if self.ledger.exists() else None
 
     def _writes(self, batch: PointBatch) -> list[FileWrite]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -69,3 +69,20 @@ def as_batch(
     """Return a frame as an accepted batch of its own, with the fingerprint of its identities."""
     part = BatchRows(batch_id or str(ULID()), Rows.all(len(frame)), digest=PointBatch(frame).digest())
     return PointBatch(frame, [part], route_id)
+
+
+def make_days(symbols: Iterable[str], **changes: Any) -> PointBatch:
+    """Return a daily bar for each symbol, the first on the first day, the second on the second, as `batch`."""
+    bar = {
+        "open": 1.0,
+        "high": 2.0,
+        "low": 1.0,
+        "close": 1.5,
+        "volume": 10.0,
+        "timeframe": "1d",
+        "source": "a",
+    }
+    return PointBatch.of(
+        make_point(**bar | {"timestamp": START + timedelta(days=day), "symbol": symbol} | changes)
+        for day, symbol in enumerate(symbols)
+    ).accepted_as("batch")

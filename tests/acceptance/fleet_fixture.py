@@ -58,6 +58,8 @@ def until(condition: Callable[[], T], what: str, within: float = 90.0, every: fl
 def clean_environment(**changes: str) -> dict[str, str]:
     """Return this process' environment without settings of a fleet, and with some changes."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CANDLEFLEET_")}
+    if kept.pop("PYTHONDONTWRITEBYTECODE", None):  # compiling everything anew takes a process three seconds
+        kept["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix) / "pycache")
     return kept | {"NO_COLOR": "1", "COLUMNS": "200"} | changes
 
 
@@ -261,12 +263,12 @@ def close_all(table: RouteTable) -> None:
 @contextlib.contextmanager
 def configured(environment: Mapping[str, str]) -> Iterator[pytest.MonkeyPatch]:
     """Let this process have the settings of an environment for a while."""
+    wanted = clean_environment(**{n: v for n, v in environment.items() if n.startswith("CANDLEFLEET_")})
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("CANDLEFLEET_")]:
+        for name in os.environ.keys() - wanted.keys():
             patch.delenv(name)
-        for name, value in environment.items():
-            if name.startswith("CANDLEFLEET_"):
-                patch.setenv(name, value)
+        for name in wanted.keys() - os.environ.keys():
+            patch.setenv(name, wanted[name])
         settings.cache_clear()
         yield patch
     settings.cache_clear()

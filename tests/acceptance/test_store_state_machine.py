@@ -583,7 +583,7 @@ def holder_is_thought_dead(world: World, pick: int) -> None:
 
 
 def time_passes(world: World, pick: int) -> None:
-    world.pass_time(_choose((1, 3, 6, 12, 12, 40, 3700), pick))
+    world.pass_time(_choose((1, 3, 6, 12, 12, 40, 3700, -30), pick))
 
 
 def redis_writes_to_disk(world: World, pick: int) -> None:
@@ -606,7 +606,7 @@ def _choose(among: Sequence[Any], pick: int) -> Any:
     return among[pick % len(among)]
 
 
-_MOODS: Final = ("write", "write", "write", "write", "renew", "nack", "unavailable", "split")
+_MOODS: Final = ("write", "write", "write", "write", "renew", "nack", "unavailable", "split", "split")
 
 #: Each as often as it stands here.
 MOVES: Final = (
@@ -699,8 +699,8 @@ def failure_of(client: LossyRedis, variant: Variant, schedule: Sequence[Turn]) -
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make parts and windows small enough for batches of a few points, and ids those of the world."""
-    monkeypatch.setattr(workers.store, "PART_ROWS", 5)
-    monkeypatch.setattr(workers.store, "BACKLOG_ROWS", 9)
+    monkeypatch.setattr(workers.store, "PART_ROWS", 4)
+    monkeypatch.setattr(workers.store, "BACKLOG_ROWS", 6)
     monkeypatch.setattr(workers.store, "ULID", CountedULID)
     monkeypatch.setattr(PointBatch, "from_ipc", cache(PointBatch.from_ipc))
 
@@ -711,7 +711,7 @@ def client(redis_url: str) -> Iterator[LossyRedis]:
         yield connected
 
 
-SEEDS: Final = 18
+SEEDS: Final = range(12)
 
 #: Each breaks one rule of the steps.
 BROKEN: Final = (
@@ -762,16 +762,16 @@ BROKEN: Final = (
 
 
 def test_no_schedule_of_crashes_loses_doubles_or_reorders_a_point(client: LossyRedis) -> None:
-    run(client, SOUND, range(SEEDS))
+    run(client, SOUND, SEEDS)
 
 
 def test_a_redis_set_back_in_time_loses_nothing_it_had_on_disk_and_doubles_nothing(
     client: LossyRedis,
 ) -> None:
-    run(client, SOUND_SET_BACK, range(SEEDS))
+    run(client, SOUND_SET_BACK, SEEDS)
 
 
 @pytest.mark.parametrize("variant", BROKEN, ids=lambda variant: variant.name.replace(" ", "_"))
 def test_a_broken_rule_is_noticed(client: LossyRedis, variant: Variant) -> None:
     with pytest.raises(AssertionError, match=f"{variant.name}, seed"):
-        run(client, variant, range(SEEDS))
+        run(client, variant, range(60))

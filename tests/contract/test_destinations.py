@@ -99,9 +99,7 @@ def test_destination_holds_a_batch_written_twice_once(destination: DataDestinati
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_destination_holds_rows_of_other_cuttings_once(
-    destination: DataDestination, read: Read, seed: int
-):
+def test_destination_holds_rows_of_other_cuttings_once(destination: DataDestination, read: Read, seed: int):
     chance = random.Random(seed)
     batches = [make_batch(40, ["BTC/USDT", "ETH/USDT"], source=f"exchange-{n}") for n in range(3)]
     for _ in range(12):
@@ -158,7 +156,9 @@ def test_destination_keeps_the_order_of_a_series(destination: DataDestination, c
     for start in range(0, 60, 7):
         destination.write_batch(batch.slice(start, start + 7))
     rows = case.read(tmp_path, destination)
-    assert [row for row in rows if row.symbol == "A_B"] == [row for row in rows_of(batch) if row.symbol == "A_B"]
+    assert [row for row in rows if row.symbol == "A_B"] == [
+        row for row in rows_of(batch) if row.symbol == "A_B"
+    ]
 
 
 def test_destination_tells_an_absent_volume_from_zero(destination: DataDestination, read: Read):

@@ -1,33 +1,14 @@
 """DirectDelivery writes what routes took, and reports what it could not."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
 from router import delivery
-from router.batch import PointBatch
 from router.delivery import DirectDelivery, error_entries
 from router.errors import TerminalError, TransientError, UnavailableError
 from router.matching import match
-from router.points import NormalizedDataPoint
 from router.route import Route, RoutePriority
 from router.table import RouteTable
-
-
-def make_batch(symbols):
-    start = datetime(2024, 1, 1, tzinfo=UTC)
-    prices = {"open": 1.0, "high": 2.0, "low": 1.0, "close": 1.5}
-    return PointBatch.of(
-        NormalizedDataPoint(
-            timestamp=start + timedelta(days=day),
-            symbol=symbol,
-            asset_class="crypto",
-            timeframe="1d",
-            source="a",
-            **prices,
-        )
-        for day, symbol in enumerate(symbols)
-    )
+from tests.make import make_days
 
 
 class Memory:
@@ -64,7 +45,7 @@ def make_route(destination, route_id="r", **fields):
 
 
 def deliver(routes, symbols, default=None, by=None):
-    table, batch = RouteTable(routes, default), make_batch(symbols)
+    table, batch = RouteTable(routes, default), make_days(symbols)
     return (by or DirectDelivery()).deliver(batch, match(table, batch), table, {})
 
 

@@ -1,16 +1,15 @@
 """Transforms change, drop or fail rows; what they give is checked as points are on arrival."""
 
 import functools
-from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from router.batch import PointBatch
-from router.points import NormalizedDataPoint
 from router.route import Route
 from router.rows import Rows
 from router.transforms import apply_transform
+from tests.make import make_days
 
 
 class Nowhere:
@@ -21,25 +20,9 @@ class Nowhere:
     def close(self): ...
 
 
-def make_batch(symbols):
-    start = datetime(2024, 1, 1, tzinfo=UTC)
-    prices = {"open": 1.0, "high": 2.0, "low": 1.0, "close": 1.5, "volume": 10.0}
-    return PointBatch.of(
-        NormalizedDataPoint(
-            timestamp=start + timedelta(days=day),
-            symbol=symbol,
-            asset_class="crypto",
-            timeframe="1d",
-            source="a",
-            **prices,
-        )
-        for day, symbol in enumerate(symbols)
-    ).accepted_as("batch")
-
-
 def apply(transform, symbols="ABCD", batch=None):
     route = Route(route_id="r", condition="true", destination=Nowhere(), transform=transform)
-    return apply_transform(route, make_batch(symbols) if batch is None else batch)
+    return apply_transform(route, make_days(symbols) if batch is None else batch)
 
 
 def symbols_of(transformed):
@@ -91,7 +74,7 @@ def test_transform_changes_drops_and_fails_rows_one_by_one(transform):
 
 
 def test_route_without_a_transform_gives_its_rows_as_they_are():
-    batch = make_batch("AB")
+    batch = make_days("AB")
     done = apply(None, batch=batch)
     assert done.batch is batch
     assert (done.dropped, done.failed, done.rows) == (0, [], Rows([0, 1]))
@@ -123,12 +106,12 @@ def test_columns_become_the_types_of_a_point():
         return frame.with_columns(volume=pl.lit(7), extra=pl.lit("x"))
 
     done = apply(whole)
-    assert done.batch.frame.schema == make_batch("A").frame.schema
+    assert done.batch.frame.schema == make_days("A").frame.schema
     assert done.batch[0].volume == 7.0
 
 
 def test_names_of_rows_survive_a_batch_of_several_parts():
-    batch = PointBatch.concat([make_batch("AB"), make_batch("BD").accepted_as("later")])
+    batch = PointBatch.concat([make_days("AB"), make_days("BD").accepted_as("later")])
     done = apply(by_batch, batch=batch)
     assert [(part.batch_id, part.rows) for part in done.batch.parts] == [
         ("batch", Rows([0])),
@@ -166,7 +149,7 @@ def test_result_that_is_no_valid_point_fails_with_every_reason(transform):
 
 
 def test_time_that_was_accepted_is_not_judged_again():
-    batch = make_batch("A")
+    batch = make_days("A")
     late = batch.with_frame(batch.frame.with_columns(pl.col("timestamp").dt.offset_by("30y")))
     assert apply(lambda point: point, batch=late).failed == []
 
@@ -240,7 +223,7 @@ def spoil_batch(batch: PointBatch):
 
 @pytest.mark.parametrize("transform", [spoil_frame, spoil_batch])
 def test_change_in_place_stays_with_its_own_route(transform):
-    batch = make_batch("AB")
+    batch = make_days("AB")
     assert apply(transform, batch=batch).batch.frame["close"].to_list() == [1.25, 1.5]
     assert batch.frame["close"].to_list() == [1.5, 1.5]
 
