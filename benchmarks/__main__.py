@@ -23,6 +23,10 @@ LONGEST: Final = 15 * 60  #: seconds after which the whole run is given up
 RESULTS: Final = Path(__file__).parent / "results"
 
 
+class OutOfTime(Exception):  # noqa: N818  # what is measured by then is kept
+    """The run has lasted `LONGEST` seconds."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases, print their tables and keep them as JSON; 1 if a case failed."""
     options = _options(arguments)
@@ -35,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = options.output or RESULTS / f"{time.strftime('%Y-%m-%dT%H%M%S')}.json"
     save(path, machine, figures)
     print("\n".join(f"- {name}: {value}" for name, value in machine.items()), end="\n\n")
-    print(markdown(figures), end="\n\n")
+    busy = {case for case, share in taken.items() if "BUSY" in share}
+    print(markdown(figures, busy), end="\n\n")
     print(headlines(figures))
     say(f"{time.monotonic() - began:.0f} s; figures kept in {os.path.relpath(path)}")
     if failed:
@@ -52,11 +57,13 @@ def _run(cases: Sequence[str], *, quick: bool) -> tuple[list[Figure], list[str],
                 for figure in importlib.import_module(f"benchmarks.{name}").run(quick=quick):
                     say(f"  = {figure}")
                     figures.append(figure)
+            except OutOfTime:
+                return figures, [*failed, *cases[cases.index(name) :]], taken
             except Exception:  # one case that breaks must not take the figures of the others along
                 traceback.print_exc()
                 failed.append(name)
         if others.share is not None:
-            busy = ": BUSY, its ratios are not to be trusted" if others.share > TOLERABLE else ""
+            busy = ": BUSY, its figures are not to be trusted" if others.share > TOLERABLE else ""
             taken[name] = f"{others.share:.0%}{busy}"
             say(f"{name}: others took {taken[name]}")
     return figures, failed, taken
@@ -72,11 +79,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 # Both end the run as an exception does, so that what was started is stopped and the folders go.
 def _end_in_time() -> None:
-    def give_up(number: int, _frame: object) -> None:
-        raise SystemExit(f"benchmarks: ended by {signal.Signals(number).name}")
+    def give_up(_number: int, _frame: object) -> None:
+        raise SystemExit("benchmarks: ended by SIGTERM")
+
+    def run_out(_number: int, _frame: object) -> None:
+        raise OutOfTime(f"{LONGEST} s have passed")
 
     signal.signal(signal.SIGTERM, give_up)
-    signal.signal(signal.SIGALRM, give_up)
+    signal.signal(signal.SIGALRM, run_out)
     signal.alarm(LONGEST)
 
 

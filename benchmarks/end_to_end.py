@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -19,6 +20,7 @@ from destinations.records import Durability
 BATCH: Final = 10_000
 CELERY_POINTS: Final = 2_000
 SCRIPT_POINTS: Final = 250_000
+BUDGET: Final = 30.0  #: seconds after which no further round of one kind begins
 DURABILITIES: Final[tuple[Durability, ...]] = ("process", "power")
 
 
@@ -39,7 +41,10 @@ def run(*, quick: bool) -> Iterator[Figure]:
         with fleet.running(durability) as bench, celery_peer.running(warm) as celery:
             for mixed in (False, True):
                 bars, taken = make_bars(rows, mixed=mixed), []
+                ends = time.monotonic() + BUDGET
                 for number in range(1, rounds + 1):
+                    if taken and time.monotonic() > ends:
+                        break
                     say(f"end_to_end: {_name(mixed)}, durability {durability}, round {number} of {rounds}")
                     taken.append(_round(bench, celery, bars, mixed=mixed))
                     say(

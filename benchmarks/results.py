@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -75,8 +75,8 @@ class Figure:
         return asdict(self) | {"value": self.value, "ratio": self.ratio, "met": self.met}
 
 
-def markdown(figures: Sequence[Figure]) -> str:
-    """Return the long table."""
+def markdown(figures: Sequence[Figure], busy: Collection[str] = ()) -> str:
+    """Return the long table; cases in `busy` ran while others used the machine, and no verdict is given."""
     lines = [
         "| case | measured | figure | peer | peer's figure | ratio | goal | |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: | --- |",
@@ -84,6 +84,8 @@ def markdown(figures: Sequence[Figure]) -> str:
     for f in figures:
         peer = _amount(median(f.peer_runs), f.unit) if f.peer_runs else ""
         verdict = {None: "", True: "met", False: "**not met**"}[f.met]
+        if verdict and f.case in busy:
+            verdict = "machine busy"
         cells = [f.case, f.what, _amount(f.value, f.unit), f.peer, peer, _times(f.ratio), _goal(f), verdict]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

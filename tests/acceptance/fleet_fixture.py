@@ -267,8 +267,8 @@ def configured(environment: Mapping[str, str]) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ.keys() - wanted.keys():
             patch.delenv(name)
-        for name in wanted.keys() - os.environ.keys():
-            patch.setenv(name, wanted[name])
+        for name, value in wanted.items():
+            patch.setenv(name, value)
         settings.cache_clear()
         yield patch
     settings.cache_clear()

@@ -347,6 +347,8 @@ def test_a_second_fleet_in_a_folder_is_refused_and_sigterm_stops_the_first(tmp_p
 # -- demo --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_demo_delivers_the_example_bars_once_however_often_it_runs(tmp_path):
     folder = tmp_path / "demo"
     command = [*CANDLEFLEET, "demo", "--dir", str(folder), "--no-flower"]

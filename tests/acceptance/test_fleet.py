@@ -284,6 +284,7 @@ def test_a_batch_refused_without_saying_why_is_halved_down_to_the_row_at_fault(c
     assert ["BAD"] in crew.attempts("sealed")
 
 
+@pytest.mark.slow
 def test_a_row_that_kills_its_worker_becomes_one_dead_letter(crew):
     points = make_points("deadly", ["A", "BAD"])
 

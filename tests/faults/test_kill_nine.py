@@ -240,6 +240,7 @@ def storm(tmp_path, request):
             raging.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_twenty_kills_lose_and_double_nothing(storm):
     print(f"CANDLEFLEET_TEST_SEED={SEED}")

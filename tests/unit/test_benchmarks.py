@@ -144,3 +144,8 @@ def test_each_condition_means_the_same_as_sql_and_as_lambda():
     for number, (sql, holds) in enumerate(pairs):
         rows = [row for row, point in enumerate(points) if holds(point)]
         assert (found[f"r{number}"].positions.tolist() if rows else []) == rows, sql
+
+
+def test_busy_machine_gets_no_verdict():
+    row = markdown([make_figure(goal=Goal(1, "figure"))], busy={"end_to_end"}).splitlines()[-1]
+    assert row.endswith("| machine busy |")
