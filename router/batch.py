@@ -206,21 +206,22 @@ class PointBatch(Sequence[NormalizedDataPoint]):
 
     @classmethod
     def gather(cls, pieces: Sequence[tuple[bytes, BatchRows]], route_id: str) -> PointBatch:
-        """Return the named rows of batches given as IPC bytes, in order, for delivery to a route."""
-        tables: dict[str, pa.Table] = {}
-        chosen = []
+        """Return the named rows of batches given as IPC bytes, in order, for delivery to a route.
+
+        Rows of a batch that cannot be read are left out.
+        """
+        tables: dict[str, pa.Table | None] = {}
+        chosen: list[tuple[BatchRows, pa.Table]] = []
         for data, part in pieces:
             if part.batch_id not in tables:
-                tables[part.batch_id] = cls.from_ipc(data).table
+                tables[part.batch_id] = _readable(data)
             whole = tables[part.batch_id]
-            runs = part.rows.ranges()
-            if len(runs) == 1:
-                chosen.append(whole.slice(int(runs[0][0]), len(part.rows)))
-            else:
-                chosen.append(whole.take(pa.array(part.rows.positions)))
+            if whole is not None:
+                chosen.append((part, _rows_of(whole, part.rows)))
         if not chosen:
             return cls(POINT_SCHEMA.empty_table(), (), route_id)
-        return cls(pa.concat_tables(chosen).combine_chunks(), [part for _, part in pieces], route_id)
+        together = pa.concat_tables([table for _, table in chosen]).combine_chunks()
+        return cls(together, [part for part, _ in chosen], route_id)
 
     # -- to and from elsewhere ----------------------------------------------------------------
 
@@ -256,6 +257,20 @@ class PointBatch(Sequence[NormalizedDataPoint]):
     def to_json(self) -> str:
         """Return a JSON list with one object per point, in order; timestamps are ISO 8601 UTC."""
         return json.dumps([point.to_json_dict() for point in self], allow_nan=False)
+
+
+def _readable(data: bytes) -> pa.Table | None:
+    try:
+        return PointBatch.from_ipc(data).table
+    except DecodeError:
+        return None
+
+
+def _rows_of(table: pa.Table, rows: Rows) -> pa.Table:
+    runs = rows.ranges()
+    if len(runs) == 1:
+        return table.slice(int(runs[0][0]), len(rows))
+    return table.take(pa.array(rows.positions))
 
 
 def _named(parts: Sequence[BatchRows], keep: Mask) -> list[BatchRows]:

@@ -13,6 +13,7 @@ CandlefleetError
 └── FleetError                 the fleet could not take what it was given
     ├── FleetUnreachableError  the broker does not answer
     ├── FleetBusyError         the fleet holds as much as it may
+    ├── BatchTooLargeError     one batch is more than the fleet may hold
     └── ExpiredError           a batch id too old to be told from a repeat
 
 Errors cross worker processes pickled, so every constructor argument is passed on by position.
@@ -148,6 +149,10 @@ class FleetUnreachableError(FleetError):
 
 class FleetBusyError(FleetError):
     """The fleet holds as much as it may: send again when it has drained."""
+
+
+class BatchTooLargeError(FleetError):
+    """One batch is more than the fleet may hold at all: send it in smaller ones."""
 
 
 class ExpiredError(FleetError):

@@ -72,7 +72,7 @@ def as_batch(
 
 
 def make_days(symbols: Iterable[str], **changes: Any) -> PointBatch:
-    """Return a daily bar for each symbol, the first on the first day, the second on the second, as `batch`."""
+    """Return a daily bar for each symbol, one day after another, as `batch`."""
     bar = {
         "open": 1.0,
         "high": 2.0,

@@ -11,7 +11,7 @@ import numpy as np
 from ulid import ULID
 
 from router.batch import PointBatch
-from router.errors import DecodeError, TerminalError, UnavailableError
+from router.errors import ConfigError, DecodeError, TerminalError, UnavailableError
 from router.matching import Matches, match
 from router.route import Route
 from router.rows import Rows
@@ -163,12 +163,13 @@ class Journey:
                 return self._halve(claim, error, "destination.refused")
             refused = positions[list(error.rows)]
             letters += letters_for(claim, batch, refused, "destination.refused", said(error))
-        except UnavailableError as error:
-            wait = route.retry_delay if error.retry_after is None else error.retry_after
+        except (UnavailableError, ConfigError) as error:  # a person must act: the points wait for that
+            asked = getattr(error, "retry_after", None)
+            wait = route.retry_delay if asked is None else asked
             self._give_back(claim, error, min(wait, self.retry_cap), counted=False)
         except Exception as error:  # anything else a destination raises is worth another attempt
-            if route.retry_on_failure and claim.attempts <= route.max_retries:
-                self._give_back(claim, error, self._backoff(route, claim.attempts), counted=True)
+            if route.retry_on_failure and claim.tries <= route.max_retries:
+                self._give_back(claim, error, self._backoff(route, claim.tries), counted=True)
             letters += letters_for(claim, batch, positions, "retries.exhausted", said(error))
         delivered = claim.rows - transformed.dropped - len(letters)
         self._settle(claim, delivered=delivered, dropped=transformed.dropped, letters=letters)
@@ -178,9 +179,9 @@ class Journey:
         self.store.nack(claim, delay=delay, counted=counted, error=said(error))
         raise Again(delay, said(error)) from error
 
-    def _backoff(self, route: Route, attempts: int) -> float:
+    def _backoff(self, route: Route, tries: int) -> float:
         # full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        return random.uniform(0, min(self.retry_cap, route.retry_delay * 2 ** (attempts - 1)))  # noqa: S311
+        return random.uniform(0, min(self.retry_cap, route.retry_delay * 2 ** (tries - 1)))  # noqa: S311
 
     def _halve(self, claim: Claim, error: TerminalError, code: str, silent: int = 0) -> int:
         if claim.rows > 1:

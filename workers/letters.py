@@ -27,8 +27,8 @@ def letters_for(
 
 
 def missing(claim: Claim, batch: PointBatch) -> list[Letter]:
-    """Return letters for rows whose batch Redis no longer has; it lost memory, and an operator must know."""
-    reasons = [reason("batch.missing", "Redis no longer holds the batch of this row")]
+    """Return letters for rows whose batch Redis lost, or holds damaged: an operator must know."""
+    reasons = [reason("batch.missing", "Redis no longer holds the batch of this row, or holds it damaged")]
     gone = claim.rows - len(batch)
     return [Letter(claim.route_id, None, reasons, attempts=claim.attempts, first=claim.since)] * gone
 

@@ -113,6 +113,11 @@ class Claim:
     silent: int
     since: float
 
+    @property
+    def tries(self) -> int:
+        """How many attempts this is, without those whose workers died."""
+        return self.attempts - self.silent + 1
+
 
 def pairs(letters: Sequence[Letter]) -> list[str]:
     """Return letters as scripts take them: route id and JSON text, in turn."""

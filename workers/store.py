@@ -16,7 +16,7 @@ from redis.retry import Retry
 from ulid import ULID
 
 from router.batch import BatchRows, PointBatch
-from router.errors import ConfigError, FleetUnreachableError
+from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.rows import Rows
 from workers.records import Accepted, Claim, Letter, Nudge, Sweep, Verdict, Waiting, pairs
 
@@ -82,6 +82,10 @@ class Store:
         """
         data = batch.to_ipc() if len(batch) else b""
         digest = batch.digest() if len(batch) else ""
+        if len(data) > self.high:
+            raise BatchTooLargeError(
+                f"a batch of {len(data):,} bytes is more than the {self.high:,} the fleet may hold: send smaller ones"
+            )
         answer = self._run(
             "accept",
             *(batch_id, data, len(batch), len(letters), digest, json.dumps(dict(context or {}), default=str)),
@@ -145,7 +149,10 @@ class Store:
         )
 
     def load(self, claim: Claim) -> PointBatch:
-        """Return the rows of a claimed part, in order, each named by its batch and row number."""
+        """Return the rows of a claimed part, in order, each named by its batch and row number.
+
+        Rows whose batch is gone or cannot be read are left out.
+        """
         wanted = list(dict.fromkeys(name for name, _, _ in claim.pieces))
         fields = ("data", "number", "digest", f"selection:{claim.route_id}")
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:

@@ -6,6 +6,8 @@ and a prefetch of 1 the worker stays up and consumes nothing any more.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
@@ -16,8 +18,18 @@ class SlotFreeingQoS(redis.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message; on a lost connection the slot is free and the error goes on."""
-        try:
+        with self._slot_freed(delivery_tag):
             super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Reject a message; on a lost connection the slot is free and the error goes on."""
+        with self._slot_freed(delivery_tag):
+            super().reject(delivery_tag, requeue)
+
+    @contextmanager
+    def _slot_freed(self, delivery_tag: str) -> Iterator[None]:
+        try:
+            yield
         except self.channel.connection_errors:
             virtual.QoS.ack(self, delivery_tag)
             raise

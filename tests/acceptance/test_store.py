@@ -14,7 +14,7 @@ from ulid import ULID
 
 import workers.store
 from router.batch import PointBatch
-from router.errors import ConfigError, FleetUnreachableError
+from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.rows import Rows
 from tests.make import make_batch, make_frame
 from workers.records import Claim, Debt, Letter, Nudge, Verdict
@@ -162,9 +162,28 @@ def test_a_batch_larger_than_the_low_mark_enters_an_empty_store_though_the_door_
 
 def test_a_batch_refused_at_a_closed_door_may_come_again(store: Store) -> None:
     batch_id, batch = str(ULID()), make_batch()
-    busy = Store(store.redis, memory=1).accept(batch_id, batch)
-    assert (busy.verdict, busy.detail) == ("busy", "0 of 0 bytes are held")
+    size = len(batch.to_ipc())
+    small = Store(store.redis, memory=int(1.8 * size))
+    store.accept(str(ULID()), batch)
+    busy = small.accept(batch_id, batch)
+    assert (busy.verdict, busy.detail) == ("busy", f"{size} of {small.high} bytes are held")
     assert store.accept(batch_id, batch).verdict == "accepted"
+
+
+def test_a_batch_larger_than_the_fleet_may_hold_is_refused_for_good(store: Store) -> None:
+    with pytest.raises(BatchTooLargeError, match="send smaller ones"):
+        Store(store.redis, memory=1000).accept(str(ULID()), make_batch())
+
+
+def test_claims_whose_workers_died_do_not_use_up_the_attempts(store: Store) -> None:
+    nudge = cut_one(store)
+    for _ in range(3):
+        claim(store, nudge.part_id, lease=0)
+    held = claim(store, nudge.part_id)
+    assert (held.attempts, held.silent, held.tries) == (4, 4, 1)
+    assert store.nack(held, delay=0, counted=True, error="E")
+    again = claim(store, nudge.part_id)
+    assert (again.attempts, again.silent, again.tries) == (2, 1, 2)
 
 
 def test_a_route_that_owes_too_much_closes_the_door_until_it_owes_a_fifth_less(store: Store) -> None:

@@ -62,7 +62,7 @@ def in_child(*work: Callable[[], None]) -> int:
 
 
 def die_at(fatal: int) -> None:
-    """Make this process kill itself at the fatal-th of its steps: before a call, or in the middle of a write."""
+    """Make this process kill itself at the fatal-th of its steps: before a call, or in mid-write."""
     steps = itertools.count(1)
 
     def step(unfinished: Callable[[], object] | None = None) -> None:

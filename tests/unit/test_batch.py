@@ -143,3 +143,11 @@ def test_batch_has_the_columns_of_a_point_and_no_hash() -> None:
 def test_batch_names_survive_pickling() -> None:
     part = BatchRows("x", Rows([1, 5]), 7, "d")
     assert pickle.loads(pickle.dumps(part)) == part
+
+
+def test_gather_leaves_out_rows_of_a_batch_that_cannot_be_read():
+    good = make_batch(3, batch_id="good")
+    pieces = [(b"damaged", BatchRows("bad", Rows.all(2))), (good.to_ipc(), BatchRows("good", Rows([0, 2])))]
+    gathered = PointBatch.gather(pieces, "route")
+    assert [part.batch_id for part in gathered.parts] == ["good"]
+    assert list(gathered) == [good[0], good[2]]
