@@ -84,7 +84,8 @@ class Store:
         digest = batch.digest() if len(batch) else ""
         if len(data) > self.high:
             raise BatchTooLargeError(
-                f"a batch of {len(data):,} bytes is more than the {self.high:,} the fleet may hold: send smaller ones"
+                f"a batch of {len(data):,} bytes is more than the {self.high:,} the fleet may hold: "
+                "send smaller ones"
             )
         answer = self._run(
             "accept",
