@@ -17,6 +17,7 @@ from router.names import nearest
 from router.route import DEFAULT_ROUTE_ID, Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.broker import queue
+from workers.embedded import end_with_parent
 from workers.journey import Again, Journey
 from workers.records import Nudge
 from workers.settings import require_broker_url, settings
@@ -157,6 +158,7 @@ def _check_broker(**_: Any) -> None:
 
 @worker_process_init.connect
 def _prepare_child(**_: Any) -> None:
+    end_with_parent()
     _add_queues()  # without them a retry, which a child sends itself, is refused
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
 

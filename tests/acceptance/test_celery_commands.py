@@ -60,7 +60,7 @@ def lines_of(text: str) -> list[str]:
 @pytest.mark.slow
 def test_a_worker_for_one_queue_delivers_what_waited_for_it_and_flower_shows_it(crew, tmp_path):
     points = [make_point(row=row, source="late", symbol="WAITED") for row in range(4)]
-    canary = make_point(source="nobody", symbol="CANARY")
+    canary = make_point(source="canary", symbol="CANARY")
     crew.producer.send_batch(points)
     until(lambda: crew.route("late").owed == 4, "the points wait for a worker of their destination")
     port = free_port()
