@@ -240,15 +240,7 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         Raises:
             DecodeError: `envelope.arrow`, if it is not an Arrow stream of exactly `POINT_SCHEMA`.
         """
-        try:
-            table = pa.ipc.open_stream(data, options=_READ).read_all()
-        except pa.ArrowException as error:
-            raise DecodeError("envelope.arrow", f"not an Arrow IPC stream: {error}") from error
-        if table.schema != POINT_SCHEMA:
-            raise DecodeError(
-                "envelope.arrow", f"columns {table.schema.names} are not those of a batch of points"
-            )
-        return cls(table, parts)
+        return cls(_read(data), parts)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dict per point, in order, with the values a `NormalizedDataPoint` holds."""
@@ -259,14 +251,28 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         return json.dumps([point.to_json_dict() for point in self], allow_nan=False)
 
 
+def _read(data: bytes) -> pa.Table:
+    try:
+        table = pa.ipc.open_stream(data, options=_READ).read_all()
+    except pa.ArrowException as error:
+        raise DecodeError("envelope.arrow", f"not an Arrow IPC stream: {error}") from error
+    if table.schema != POINT_SCHEMA:
+        raise DecodeError(
+            "envelope.arrow", f"columns {table.schema.names} are not those of a batch of points"
+        )
+    return table
+
+
 def _readable(data: bytes) -> pa.Table | None:
     try:
-        return PointBatch.from_ipc(data).table
+        return _read(data)
     except DecodeError:
         return None
 
 
 def _rows_of(table: pa.Table, rows: Rows) -> pa.Table:
+    if len(rows) == table.num_rows:
+        return table
     runs = rows.ranges()
     if len(runs) == 1:
         return table.slice(int(runs[0][0]), len(rows))

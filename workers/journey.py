@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import numpy as np
 from ulid import ULID
 
-from router.batch import PointBatch
+from router.batch import BatchRows, PointBatch
 from router.errors import ConfigError, DecodeError, TerminalError, UnavailableError
 from router.matching import Matches, match
 from router.route import Route
@@ -87,7 +87,7 @@ class Journey:
         verdicts, batches = [], []
         for batch_id, data, points, _ in waiting:
             try:
-                batches.append(PointBatch.from_ipc(data).accepted_as(batch_id))
+                batches.append(PointBatch.from_ipc(data, [BatchRows(batch_id, Rows.all(points))]))
             except DecodeError as error:
                 letter = Letter("", data.hex(), [reason(error.code, error.message)], batch_id=batch_id)
                 verdicts.append(Verdict(batch_id, (), 0, 0, points, [letter]))
