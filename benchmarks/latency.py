@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from ulid import ULID
@@ -31,25 +31,35 @@ def run(*, quick: bool) -> Iterator[Figure]:
     celery = _celery()
     for durability in ("process", "power"):
         say(f"latency: {BATCHES_PER_SECOND} batches/s for {seconds} s, durability {durability}")
-        sent, waits = _paced(durability, seconds)
-        yield from _figures(durability, sent, waits, celery)
+        yield from _figures(durability, _paced(durability, seconds), celery)
 
 
-def _paced(durability: Durability, seconds: int) -> tuple[list[float], list[float]]:
+class Paced(NamedTuple):
+    """By batch, in seconds since the start: when it was due, accepted, and written."""
+
+    due: list[float]
+    accepted: list[float]
+    written: list[float]
+
+
+def _paced(durability: Durability, seconds: int) -> Paced:
     bars = make_bars(BATCH * BATCHES_PER_SECOND * seconds)
+    lists = [list(batch) for batch in batches(bars, BATCH)]  # points, as a feed hands them over
     with fleet.running(durability, timed=True) as bench, Producer(bench.fleet.url) as producer:
         due: dict[str, float] = {}
+        accepted: list[float] = []
         began = time.monotonic()
-        for number, batch in enumerate(batches(bars, BATCH)):
+        for number, points in enumerate(lists):
             at = began + number / BATCHES_PER_SECOND
             time.sleep(max(0.0, at - time.monotonic()))
             batch_id = str(ULID())
             due[batch_id] = at  # not when it was sent: a sender that falls behind must not hide it
-            producer.send_batch(batch, batch_id=batch_id)
+            producer.send_batch(points, batch_id=batch_id)
+            accepted.append(time.monotonic() - began)
         bench.rest()
         bench.check(len(bars), 0)
         written = last_written(bench.written.read_text().splitlines())
-    return [at - began for at in due.values()], [written[batch_id] - at for batch_id, at in due.items()]
+    return Paced([at - began for at in due.values()], accepted, [written[name] - began for name in due])
 
 
 def last_written(lines: Iterable[str]) -> dict[str, float]:
@@ -72,21 +82,27 @@ def _celery() -> list[float]:
         return peer.seconds(points, BATCH * BATCHES_PER_SECOND)
 
 
-def _figures(
-    durability: Durability, sent: Sequence[float], waits: Sequence[float], celery: Sequence[float]
-) -> list[Figure]:
-    def figure(what: str, value: float, peer: float | None = None, goal: Goal | None = None) -> Figure:
-        return Figure(
-            case="latency", what=f"{what}, send to written, durability {durability}", unit="ms",
-            runs=[1000 * value], peer="" if peer is None else f"{_PEER}, 5 s of it",
-            peer_runs=[] if peer is None else [1000 * peer], goal=goal, less_is_better=True,
-            headline=goal is not None,
-        )  # fmt: skip
+def _figures(durability: Durability, paced: Paced, celery: Sequence[float]) -> Iterator[Figure]:
+    due, accepted, written = map(np.asarray, paced)
+    p50, p99 = np.percentile(written - due, [50, 99])
+    celery_p50, celery_p99 = np.percentile(celery, [50, 99])
+    load, kind = "1,000 points/s in batches of 5", f"durability {durability}"
+    yield _figure(f"{load}: p50 from send to written, {kind}", p50, celery_p50)
+    yield _figure(f"{load}: p99 from send to written, {kind}", p99, celery_p99, Goal(150, "figure"))
+    for part, waits in (("due to accepted", accepted - due), ("accepted to written", written - accepted)):
+        yield _figure(f"of it, p99 from {part}, {kind}", np.percentile(waits, 99))
+    for number, window in enumerate(windows(paced.due, written - due), 1):
+        yield _figure(f"p99 of 10 s, number {number}, {kind}", window)
+    yield Figure(
+        case="latency", what=f"batches accepted, {BATCHES_PER_SECOND}/s asked, {kind}", unit="batches/s",
+        runs=[len(accepted) / float(accepted[-1])], goal=Goal(0.98 * BATCHES_PER_SECOND, "figure"),
+    )  # fmt: skip
 
-    p50, p99 = np.percentile(waits, [50, 99]).tolist()
-    celery_p50, celery_p99 = np.percentile(celery, [50, 99]).tolist()
-    return [
-        figure("1,000 points/s in batches of 5: p50", p50, celery_p50),
-        figure("1,000 points/s in batches of 5: p99", p99, celery_p99, Goal(150, "figure")),
-        *(figure(f"p99 of 10 s, number {n}", p) for n, p in enumerate(windows(sent, waits), 1)),
-    ]
+
+def _figure(what: str, seconds: float, peer: float | None = None, goal: Goal | None = None) -> Figure:
+    return Figure(
+        case="latency", what=what, unit="ms", runs=[1000 * float(seconds)],
+        peer="" if peer is None else f"{_PEER}, 5 s of it",
+        peer_runs=[] if peer is None else [1000 * float(peer)],
+        goal=goal, less_is_better=True, headline=goal is not None,
+    )  # fmt: skip

@@ -22,7 +22,7 @@ WARM_ROWS: Final = 10  #: sent before the clock runs
 
 def run(*, quick: bool) -> Iterator[Figure]:
     """Measure ready points, points made in the loop, and ready points while a fleet is at work."""
-    rows, rounds = (50_000, 1) if quick else (200_000, 3)
+    rows, rounds = (50_000, 1) if quick else (200_000, 2)
     ready, made, celery = [], [], []
     for number in range(1, rounds + 1):
         say(f"producer: round {number} of {rounds}")

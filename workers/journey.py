@@ -28,6 +28,8 @@ from workers.store import BACKLOG_ROWS, Store
 MOST_SILENT: Final = 3
 #: Seconds for which one task goes on taking what waits, before it lets others at the queue.
 TURN: Final = 1.0
+#: Seconds after which a router that found nothing looks once more before it leaves.
+LINGER: Final = 0.01
 
 
 class Again(Exception):  # noqa: N818  # a request, not a fault
@@ -70,17 +72,29 @@ class Journey:
     # -- route --------------------------------------------------------------------------------
 
     def route(self) -> int:
-        """Match every waiting batch and cut what that makes due; return the number of points routed."""
-        routed, ends = 0, time.monotonic() + TURN
-        while waiting := self.store.take(BACKLOG_ROWS, self.lease):
-            verdicts, points = self.judge(waiting)
-            self.store.match(verdicts)
-            self.cut({debt.route_id for verdict in verdicts for debt in verdict.debts})
-            routed += points
-            if time.monotonic() > ends:
-                self.nudge(None)
-                break
-        return routed
+        """Match every waiting batch and cut what that makes due; return the number of points routed.
+
+        While batches keep coming it stays, for a message costs more than a second look.
+        """
+        routed, ends, leaving = 0, time.monotonic() + TURN, False
+        while True:
+            waiting = self.store.take(BACKLOG_ROWS, self.lease, stay=not leaving)
+            if waiting:
+                routed, leaving = routed + self._route(waiting), False
+                if time.monotonic() > ends:
+                    self.nudge(None)
+                    return routed
+            elif leaving:
+                return routed
+            else:
+                leaving = True
+                time.sleep(LINGER)
+
+    def _route(self, waiting: Sequence[Waiting]) -> int:
+        verdicts, points = self.judge(waiting)
+        self.store.match(verdicts)
+        self.cut({debt.route_id for verdict in verdicts for debt in verdict.debts})
+        return points
 
     def judge(self, waiting: Sequence[Waiting]) -> tuple[list[Verdict], int]:
         """Match batches all at once; return one verdict a batch, and the number of points in them."""

@@ -96,9 +96,12 @@ class Store:
         )
         return Accepted(answer[0].decode(), answer[1].decode(), bool(answer[2]))
 
-    def take(self, points: int, lease: float) -> list[Waiting]:
-        """Return waiting batches, oldest first, up to about `points`; others pass over them for `lease` s."""
-        ids = [name.decode() for name in self._run("take", points, lease)]
+    def take(self, points: int, lease: float, *, stay: bool = False) -> list[Waiting]:
+        """Return waiting batches, oldest first, up to about `points`; others pass over them for `lease` s.
+
+        With `stay` the router says that it will look again soon: until then nobody needs to nudge it.
+        """
+        ids = [name.decode() for name in self._run("take", points, lease, int(stay))]
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
                 pipe.hmget(_batch(batch_id), "data", "points", "context")

@@ -785,3 +785,18 @@ def test_a_redis_that_may_forget_is_refused(store: Store, name: str, value: str,
 def test_a_volatile_redis_is_taken_if_asked_for(store: Store) -> None:
     with configured(store, "appendonly", "no"):
         store.check(volatile=True)
+
+
+def test_a_router_that_stays_need_not_be_nudged_until_it_leaves(store: Store) -> None:
+    accept(store)
+    assert len(store.take(8, LONG, stay=True)) == 1
+    assert not store.accept(str(ULID()), make_batch()).nudge
+    assert len(store.take(8, LONG)) == 1
+    assert store.accept(str(ULID()), make_batch()).nudge
+
+
+def test_a_router_that_cannot_take_everything_lets_others_be_nudged(store: Store) -> None:
+    for _ in range(3):
+        accept(store, 3)
+    store.take(3, LONG, stay=True)
+    assert store.accept(str(ULID()), make_batch()).nudge
