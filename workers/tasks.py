@@ -14,7 +14,7 @@ from kombu.entity import Queue
 
 from router.errors import CandlefleetError, ConfigError
 from router.names import nearest
-from router.route import DEFAULT_ROUTE_ID, Route, RoutePriority
+from router.route import Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.broker import queue
 from workers.embedded import end_with_parent
@@ -172,5 +172,3 @@ def _add_queues() -> None:
 def _close_destinations(**_: Any) -> None:
     journey().close()
 
-
-__all__ = ["DEFAULT_ROUTE_ID", "journey", "route", "send", "served_by", "store", "sweep", "table"]

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -353,7 +354,6 @@ def test_a_table_with_one_name_twice_is_no_table_of_points() -> None:
 
 
 def test_frames_of_pandas_are_admitted_and_their_nan_is_absent() -> None:
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(make_rows(3)).drop(columns="technical_indicators")
     frame.loc[1, "volume"] = frame.loc[2, "close"] = math.nan
     admission = admit(frame.set_index("timestamp"))
@@ -362,7 +362,6 @@ def test_frames_of_pandas_are_admitted_and_their_nan_is_absent() -> None:
 
 
 def test_frames_of_pandas_that_mix_types_are_judged_by_the_row() -> None:
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(make_rows(5)).astype({"close": object, "timestamp": object})
     frame.loc[0, "close"], frame.loc[1, "close"] = "x", pandas.NA
     frame.loc[2, "timestamp"] = pandas.NaT

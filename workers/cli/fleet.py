@@ -74,7 +74,7 @@ def demo(
         began = time.monotonic()
         sent = send_files(files, url=fleet.url)
         after = wait_until_at_rest(store, fleet.table, stop)
-        _show(before, after, time.monotonic() - began, fleet.table)
+        _show(before, after, time.monotonic() - began, fleet.table, folder)
         if sent.again:
             screen.say(
                 f"{screen.number(sent.again)} points were sent before, and were not taken again "
@@ -106,25 +106,27 @@ def _on_signals() -> threading.Event:
     return stop
 
 
-def _show(before: Report, after: Report, seconds: float, table: RouteTable) -> None:
+def _show(before: Report, after: Report, seconds: float, table: RouteTable, folder: Path) -> None:
     earlier = {route.route_id: route for route in before.routes}
     screen.out.print(
         screen.table(
-            ("|route", "matched", "delivered", "dead", "points/s", "<where the files lie"),
-            (_row(route, earlier.get(route.route_id), seconds, table) for route in after.routes),
+            ("|route", "matched", "delivered", "dead", "points/s", f"<files under {folder}"),
+            (
+                _row(route, earlier.get(route.route_id), seconds, table, folder.resolve())
+                for route in after.routes
+            ),
         )
     )
     screen.out.print(screen.law(after), soft_wrap=True)
 
 
-def _near(place: str) -> str:
-    here = Path.cwd()
-    return os.path.relpath(place, here) if Path(place).is_relative_to(here) else place
-
-
-def _row(route: RouteReport, earlier: RouteReport | None, seconds: float, table: RouteTable) -> Iterable[str]:
+def _row(
+    route: RouteReport, earlier: RouteReport | None, seconds: float, table: RouteTable, folder: Path
+) -> Iterable[str]:
     new = route.delivered - (earlier.delivered if earlier else 0)
     destination = table.route(route.route_id).destination if route.route_id in table else None
-    where = _near(destination.place()) if isinstance(destination, DataDestination) else ""
+    where = destination.place() if isinstance(destination, DataDestination) else ""
+    if Path(where).is_relative_to(folder):
+        where = str(Path(where).relative_to(folder))
     counts = (route.matched, route.delivered, route.dead + route.failed)
     return (route.route_id, *map(screen.number, counts), screen.number(new / seconds) if new else "-", where)
