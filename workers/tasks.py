@@ -23,8 +23,6 @@ from workers.records import Nudge
 from workers.settings import require_broker_url, settings
 from workers.store import Store
 
-logger = logging.getLogger(__name__)
-
 #: Celery's message priority on a Redis broker, where 0 is served first.
 PRIORITIES: Final = {RoutePriority.HIGH: 0, RoutePriority.NORMAL: 3, RoutePriority.LOW: 6}
 #: Retries of one message; after them the sweep nudges the part.
@@ -171,4 +169,3 @@ def _add_queues() -> None:
 @worker_process_shutdown.connect
 def _close_destinations(**_: Any) -> None:
     journey().close()
-
