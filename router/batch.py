@@ -25,6 +25,8 @@ __all__ = ["BatchRows", "PointBatch", "as_frame", "as_table", "empty_frame", "ta
 
 #: From this many rows on a batch is compressed: below, it saves nothing and takes ten times as long.
 _WORTH_COMPRESSING: Final = 500
+#: Up to so many rows, words are hashed as they are: finding the distinct ones takes longer.
+_FEW: Final = 50
 _PLAIN: Final = pa.ipc.IpcWriteOptions(use_threads=False)
 _COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 _READ: Final = pa.ipc.IpcReadOptions(use_threads=False)  # a fleet has a process for every core
@@ -90,10 +92,13 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         return self._frame
 
     def digest(self) -> str:
-        """Return a fingerprint of source, symbol, timeframe and timestamp of the rows in order."""
-        table = self.table.combine_chunks()
-        seen = blake2b(table["timestamp"].cast(pa.int64()).to_numpy().tobytes(), digest_size=8)
+        """Return a fingerprint of the rows: their sources, symbols, timeframes and timestamps, in order."""
+        table = self.table
+        seen = blake2b(table["timestamp"].to_numpy().tobytes(), digest_size=8)
         for name in ("source", "symbol", "timeframe"):
+            if len(self) <= _FEW:
+                seen.update("\0".join(table[name].to_pylist()).encode())
+                continue
             column = table[name].combine_chunks().cast(pa.string()).dictionary_encode()
             seen.update("\0".join(column.dictionary.to_pylist()).encode())
             seen.update(column.indices.to_numpy().tobytes())

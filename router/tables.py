@@ -13,6 +13,8 @@ import pyarrow as pa
 from router.schema import COLUMNS, FRAME_SCHEMA, POINT_SCHEMA, TEXTS, AssetClass
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: Up to so many rows, going through Python values takes a fifth of the time of converting columns.
+_FEW: Final = 50
 _ASSET_CLASSES: Final = {member.value: member for member in AssetClass}
 
 
@@ -23,6 +25,8 @@ def as_frame(table: pa.Table) -> pl.DataFrame:
 
 def as_table(frame: pl.DataFrame) -> pa.Table:
     """Return a frame of `FRAME_SCHEMA` as a table of `POINT_SCHEMA`, its words in order of appearance."""
+    if len(frame) <= _FEW:
+        return table_of(dicts_of(frame))
     table = frame.select(COLUMNS).rechunk().to_arrow()
     columns = []
     for field in POINT_SCHEMA:
