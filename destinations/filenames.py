@@ -36,6 +36,7 @@ _LONGEST_COMPONENT: Final = 255 - 10
 _HASH_BYTES: Final = 16
 
 _PIECE: Final = re.compile(r"\{(?P<field>[^{}]*)\}|(?P<literal>[^{}]+)|(?P<stray>[{}])")
+_KEPT_FOR_VALUES: Final = frozenset("%~")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -123,6 +124,8 @@ def _parse(text: str) -> list[_Piece]:
         field, literal = match["field"], match["literal"]
         if match["stray"]:
             raise _refusal("pattern.syntax", f"{text!r} has a {match['stray']!r} without its partner")
+        if literal and not _KEPT_FOR_VALUES.isdisjoint(literal):
+            raise _refusal("pattern.syntax", f"{text!r} holds a % or ~, which stand for encoded values only")
         if field is None:
             pieces.append(_Piece(literal, is_field=False))
         elif field in FIELDS:
@@ -140,8 +143,6 @@ def _check_path(text: str) -> None:
     for component in text.split("/"):
         if not component or component.startswith("."):
             raise _refusal("pattern.path", f"{text!r} must be relative, with no empty, hidden or '..' part")
-    if "%" in text or "~" in text:
-        raise _refusal("pattern.syntax", f"{text!r} holds a % or ~, which stand for encoded values only")
 
 
 def _check_separators(text: str, pieces: Sequence[_Piece]) -> None:
