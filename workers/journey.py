@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import Final, NoReturn
 
 import numpy as np
 from ulid import ULID
 
-from router.batch import BatchRows, PointBatch
+from router.batch import PointBatch
 from router.errors import ConfigError, DecodeError, TerminalError, UnavailableError
 from router.matching import Matches, match
 from router.route import Route
@@ -19,9 +20,9 @@ from router.table import RouteTable
 from router.transforms import apply_transform
 from workers import holder
 from workers.keeper import Keeper
-from workers.letters import letters_for, missing, reason, said
+from workers.letters import letter_for, letters_for, missing, reason, said
 from workers.open_destinations import OpenDestinations
-from workers.records import Claim, Debt, Letter, Nudge, Verdict, Waiting
+from workers.records import Claim, Debt, Letter, Nudge, Replay, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
 
 #: Claims in a row without an answer after which the data itself is suspected of killing its worker.
@@ -30,6 +31,7 @@ MOST_SILENT: Final = 3
 TURN: Final = 1.0
 #: Seconds after which a router that found nothing looks once more before it leaves.
 LINGER: Final = 0.01
+_UNKNOWN: Final = "this worker's routes file has no such route any more"
 
 
 class Again(Exception):  # noqa: N818  # a request, not a fault
@@ -99,12 +101,18 @@ class Journey:
     def judge(self, waiting: Sequence[Waiting]) -> tuple[list[Verdict], int]:
         """Match batches all at once; return one verdict a batch, and the number of points in them."""
         verdicts, batches = [], []
-        for batch_id, data, points, _ in waiting:
+        for one in waiting:
             try:
-                batches.append(PointBatch.from_ipc(data, [BatchRows(batch_id, Rows.all(points))]))
+                batch = PointBatch.from_ipc(one.data, one.names)
             except DecodeError as error:
-                letter = Letter("", data.hex(), [reason(error.code, error.message)], batch_id=batch_id)
-                verdicts.append(Verdict(batch_id, (), 0, 0, points, [letter]))
+                reasons = [reason(error.code, error.message)]
+                letter = Letter("", one.data.hex(), reasons, batch_id=one.batch_id)
+                verdicts.append(Verdict(one.batch_id, (), 0, 0, one.points, [letter]))
+                continue
+            if one.replay is None:
+                batches.append(batch)
+            else:
+                verdicts.append(self._verdict_of_replay(one.batch_id, one.replay, batch))
         together = PointBatch.concat(batches)
         matches = match(self.table, together)
         start = 0
@@ -116,24 +124,39 @@ class Journey:
     def _verdict(self, matches: Matches, batch: PointBatch, start: int) -> Verdict:
         batch_id, stop = batch.parts[0].batch_id, start + len(batch)
         debts = [
-            Debt(route_id, rows, self.table.route(route_id).max_owed)
+            self._debt(route_id, rows)
             for route_id, selected in matches.selections.items()
             if len(rows := _within(selected, start, stop))
         ]
         letters = [
-            Letter(
-                failure.route_id,
-                batch[failure.row - start].to_json_dict(),
-                [reason("condition.error", failure.message)],
-                batch_id=batch_id,
-                row=failure.row - start,
-            )
+            letter_for(failure.route_id, batch, failure.row - start, "condition.error", failure.message)
             for failure in matches.failures
             if start <= failure.row < stop
         ]
         unmatched = len(_within(matches.unmatched, start, stop))
         failed = len(_within(matches.failed_only, start, stop))
         return Verdict(batch_id, debts, len(batch) - unmatched - failed, unmatched, failed, letters)
+
+    def _verdict_of_replay(self, batch_id: str, replay: Replay, batch: PointBatch) -> Verdict:
+        """Judge dead letters that are replayed: their route takes them, if need be by its condition."""
+        route_id, points = replay.route_id, len(batch)
+        if not replay.asks:
+            return Verdict(batch_id, [self._debt(route_id, Rows.all(points))], points, 0, 0)
+        if route_id not in self.table:
+            letters = [letter_for(route_id, batch, row, "condition.error", _UNKNOWN) for row in range(points)]
+            return Verdict(batch_id, (), 0, 0, points, letters)
+        asked = copy(self.table.route(route_id))
+        asked.enabled = True  # whoever replays its letters wants an answer
+        matches = match(RouteTable([asked]), batch)
+        debts = [self._debt(route_id, rows) for rows in matches.selections.values()]
+        letters = [
+            letter_for(route_id, batch, failure.row, "condition.error", failure.message)
+            for failure in matches.failures
+        ]
+        return Verdict(batch_id, debts, matches.routed, len(matches.unmatched), len(letters), letters)
+
+    def _debt(self, route_id: str, rows: Rows) -> Debt:
+        return Debt(route_id, rows, self.table.route(route_id).max_owed if route_id in self.table else None)
 
     def cut(self, route_ids: Iterable[str]) -> None:
         """Cut what is due of these routes, by priority, and nudge the parts."""

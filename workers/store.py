@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,7 +19,19 @@ from ulid import ULID
 from router.batch import BatchRows, PointBatch
 from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.rows import Rows
-from workers.records import Accepted, Claim, Letter, Nudge, Sweep, Verdict, Waiting, pairs
+from workers.records import (
+    Accepted,
+    Buried,
+    Claim,
+    Letter,
+    Nudge,
+    Replay,
+    Revival,
+    Sweep,
+    Verdict,
+    Waiting,
+    pairs,
+)
 
 PREFIX: Final = "candlefleet:"
 
@@ -26,10 +39,12 @@ PREFIX: Final = "candlefleet:"
 _FILLING: Final = frozenset({"accept", "match"})
 _READING: Final = frozenset({"snapshot", "holders"})
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
+_WAITING: Final = ("data", "points", "context", "number", "digest", "replay")
 
 PART_ROWS: Final = 10_000  #: most rows of a part
 BACKLOG_ROWS: Final = 50_000  #: most rows of a part while more than this many wait
 MOST_PARTS: Final = 32  #: most parts of a flush
+LETTERS_AT_A_TIME: Final = 500  #: dead letters read, replayed or dropped in one step
 FIRST_NUDGE: Final = 5.0  #: seconds until a part's nudge is thought lost
 SERVED_FOR: Final = 30.0  #: seconds for which a worker's word that it serves a route is good
 
@@ -104,12 +119,12 @@ class Store:
         ids = [name.decode() for name in self._run("take", points, lease, int(stay))]
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
-                pipe.hmget(_batch(batch_id), "data", "points", "context")
+                pipe.hmget(_batch(batch_id), *_WAITING)
             found = pipe.execute()
         return [
-            Waiting(batch_id, data, int(points), json.loads(context))
-            for batch_id, (data, points, context) in zip(ids, found, strict=True)
-            if data is not None
+            _waiting(batch_id, fields)
+            for batch_id, fields in zip(ids, found, strict=True)
+            if fields[0] is not None
         ]
 
     def match(self, verdicts: Sequence[Verdict]) -> list[bool]:
@@ -158,19 +173,21 @@ class Store:
         Rows whose batch is gone or cannot be read are left out.
         """
         wanted = list(dict.fromkeys(name for name, _, _ in claim.pieces))
-        fields = ("data", "number", "digest", f"selection:{claim.route_id}")
+        fields = ("data", "number", "digest", f"selection:{claim.route_id}", "replay")
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for batch_id in wanted:
                 pipe.hmget(_batch(batch_id), *fields)
             found = dict(zip(wanted, pipe.execute(), strict=True))
-        return PointBatch.gather(
+        batch = PointBatch.gather(
             [
                 (found[name][0], _rows(name, found[name], start, stop))
                 for name, start, stop in claim.pieces
-                if None not in found[name]  # it was settled by another, or Redis went back in time
+                if None not in found[name][:4]  # it was settled by another, or Redis went back in time
             ],
             claim.route_id,
         )
+        replays = {name: Replay.from_json(values[4]) for name, values in found.items() if values[4]}
+        return _as_they_died(batch, replays) if replays else batch
 
     def renew(self, claim: Claim, lease: float) -> bool:
         """Keep a claim for `lease` more seconds; False if the part is no longer held by it."""
@@ -231,12 +248,48 @@ class Store:
         report: dict[str, Any] = json.loads(self._run("snapshot"))
         return report
 
+    # -- dead letters -------------------------------------------------------------------------
+
     def letters(self, count: int = 100) -> Iterator[dict[str, Any]]:
         """Yield the newest dead letters first, each with its `id`."""
-        with self._translated():
-            found: Any = self.redis.xrevrange(PREFIX + "dead", count=count)
-        for name, fields in found:
-            yield {"id": name.decode(), **json.loads(fields[b"letter"])}
+        for letter in islice(self.buried(newest_first=True), count):
+            yield {"id": letter.letter_id, **letter.kept}
+
+    def buried(self, first: str = "-", last: str = "+", *, newest_first: bool = False) -> Iterator[Buried]:
+        """Yield the dead letters from one id to another, both included, some at a time."""
+        read = self.redis.xrevrange if newest_first else self.redis.xrange
+        start, stop = (last, first) if newest_first else (first, last)
+        while True:
+            with self._translated():
+                found: Any = read(PREFIX + "dead", start, stop, LETTERS_AT_A_TIME)
+            for name, fields in found:
+                yield Buried(name.decode(), json.loads(fields[b"letter"]), len(fields[b"letter"]))
+            if len(found) < LETTERS_AT_A_TIME:
+                return
+            start = "(" + found[-1][0].decode()
+
+    def replay(self, revival: Revival) -> list[str]:
+        """Let the points of dead letters wait for routing, and remove the letters, in one step.
+
+        Returns:
+            The ids of letters that are no longer there; if there are any, nothing was done.
+        """
+        batch, replay = revival.batch, revival.replay
+        answer = self._run(
+            "replay",
+            *(revival.batch_id, batch.to_ipc(), len(batch), len(revival.refused), batch.digest()),
+            "" if replay is None else replay.to_json(),
+            "matched" if replay is None or replay.asks else "replayed",
+            *(json.dumps(dict(revival.notes)), self.remember, len(revival.letter_ids), *revival.letter_ids),
+            *pairs(revival.refused),
+        )
+        return [letter_id.decode() for letter_id in answer[1:]]
+
+    def drop(self, letter_ids: Sequence[str]) -> list[str]:
+        """Remove dead letters for good; return the ids of those that were there."""
+        return [letter_id.decode() for letter_id in self._run("drop", *letter_ids)]
+
+    # -- whether it can be relied on ----------------------------------------------------------
 
     def check(self, *, volatile: bool = False) -> None:
         """Make sure that Redis keeps what it is given.
@@ -321,8 +374,30 @@ def _batch(batch_id: str) -> str:
 
 
 def _rows(batch_id: str, found: Sequence[bytes], start: int, stop: int) -> BatchRows:
-    _, number, digest, selection = found
+    _, number, digest, selection, _ = found
     return BatchRows(batch_id, Rows.decode(selection).slice(start, stop), int(number), digest.decode())
+
+
+def _waiting(batch_id: str, fields: Sequence[bytes]) -> Waiting:
+    data, points, context, number, digest, replay = fields
+    return Waiting(
+        batch_id,
+        data,
+        int(points),
+        json.loads(context),
+        int(number),
+        digest.decode(),
+        Replay.from_json(replay) if replay else None,
+    )
+
+
+# Rows of a replay keep the names they had when they died: by these a destination knows them again.
+def _as_they_died(batch: PointBatch, replays: Mapping[str, Replay]) -> PointBatch:
+    parts: list[BatchRows] = []
+    for part in batch.parts:
+        replay = replays.get(part.batch_id)
+        parts += [part] if replay is None else replay.named(part.rows)
+    return PointBatch(batch.table, parts, batch.route_id)
 
 
 def _issued(batch_id: str) -> str:

@@ -146,7 +146,7 @@ def test_audit_holds_and_breaks_with_a_counter(crew, candlefleet):
     assert (before.code, broken.code, told.code, after.code) == (0, 1, 1, 0)
     assert "adds up" in before.out
     assert "does not add up" in broken.out
-    assert "accepted = invalid + waiting + routed" in broken.out
+    assert "accepted + replayed = invalid + waiting + routed" in broken.out
     assert told.json["holds"] is False
     assert len(told.json["broken"]) == 1
     assert after.json["holds"] is True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from workers.report import Report
 
@@ -67,12 +68,24 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return drawn
 
 
+def fields(values: Mapping[str, str]) -> Table:
+    """Return names and values beside each other, the values word for word."""
+    drawn = Table.grid(padding=(0, 2))
+    drawn.add_column(no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in values.items():
+        drawn.add_row(name, Text(value))
+    return drawn
+
+
 def law(report: Report) -> str:
     """Return the conservation check as one line for people, or a line for each law that does not hold."""
     if report.broken:
         return "\n".join(f"[red]✗ does not add up[/] {broken}" for broken in report.broken)
+    replayed = f" + replayed {number(report.replayed)}" if report.replayed else ""
     return (
-        f"[green]✓ adds up[/] accepted {number(report.accepted)} = invalid {number(report.invalid)} "
+        f"[green]✓ adds up[/] accepted {number(report.accepted)}{replayed} = "
+        f"invalid {number(report.invalid)} "
         f"+ waiting {number(report.waiting)} + routed {number(report.routed)}; "
         "for every route matched + replayed = delivered + dropped + dead + owed"
     )

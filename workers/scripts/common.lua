@@ -28,6 +28,30 @@ local function bury(first)
   end
 end
 
+-- Which of the letters that some arguments name are not there.
+local function missing_letters(first, last)
+  local gone = {}
+  for i = first, last do
+    if #redis.call('XRANGE', DEAD, ARGV[i], ARGV[i]) == 0 then gone[#gone + 1] = ARGV[i] end
+  end
+  return gone
+end
+
+-- Remove the letters that some arguments name; return the ids of those that were there.
+local function exhume(first, last)
+  local found = {}
+  for i = first, last do
+    local entry = redis.call('XRANGE', DEAD, ARGV[i], ARGV[i])[1]
+    if entry then
+      redis.call('XDEL', DEAD, ARGV[i])
+      count(TOTALS, 'bytes', -#entry[2][4])
+      count(TOTALS, 'letters', -1)
+      found[#found + 1] = ARGV[i]
+    end
+  end
+  return found
+end
+
 local function free(batch_id)
   local key = P .. 'batch:' .. batch_id
   count(TOTALS, 'bytes', -number(key, 'bytes'))

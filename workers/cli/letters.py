@@ -1,0 +1,314 @@
+"""`candlefleet dead-letters`: look at what could not be delivered, let it travel again, or let it go."""
+
+from __future__ import annotations
+
+import json as json_
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Annotated, Any, Final
+
+import typer
+from rich.markup import escape
+
+from router.errors import ConfigError
+from router.table import load_routes
+from workers.cli import screen
+from workers.cli.show import Json, RoutesFile, connect
+from workers.dead_letters import DOOR, Filters, Letters, Tally, drop_letters, seconds, tally
+from workers.records import Buried
+from workers.replay import Outcome, replay_letters
+from workers.settings import settings
+
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them.", show_default=False)]
+OfRoute = Annotated[
+    str | None, typer.Option("--route", help="Of this route; - for what was refused at the door.")
+]
+WithReason = Annotated[
+    str | None, typer.Option("--reason", help="With this reason, or one that begins with it: destination.")
+]
+OlderThan = Annotated[
+    str | None, typer.Option("--older-than", help="That died longer ago than: 30s, 2h, 7d.")
+]
+NewerThan = Annotated[str | None, typer.Option("--newer-than", help="That died within: 30s, 2h, 7d.")]
+All = Annotated[bool, typer.Option("--all", help="Every one; without a filter this must be said.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
+
+SHOWN: Final = 60  #: characters of an original that cannot be read as a point
+
+app = typer.Typer(
+    help="Look at what could not be delivered, let it travel again, or let it go.", no_args_is_help=True
+)
+
+
+def register(to: typer.Typer) -> None:
+    """Add these commands to the application."""
+    to.add_typer(app, name="dead-letters")
+
+
+# -- look -----------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_letters(
+    route: OfRoute = None,
+    reason: WithReason = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    limit: Annotated[int, typer.Option(min=0, help="The newest so many.")] = 20,
+    json: Json = False,
+) -> None:
+    """List dead letters, the newest first, and count them by route and reason."""
+    letters = Letters(connect(), _filters(None, route, reason, older_than, newer_than))
+    if json:
+        screen.as_json([_as_dict(letter) for letter in islice(letters.newest_first(), limit)])
+        return
+    found = tally(letters.oldest_first())
+    if not found.letters:
+        screen.out.print("no dead letters")
+        return
+    rows = (_row(letter) for letter in islice(letters.newest_first(), limit))
+    screen.out.print(screen.table(("|id", "<died (UTC)", "<route", "<reasons", "<point"), rows))
+    _print_tally(found, limit)
+
+
+def _row(letter: Buried) -> tuple[str, ...]:
+    died = datetime.fromtimestamp(letter.kept["last"], UTC)
+    return (
+        letter.letter_id,
+        f"{died:%Y-%m-%d %H:%M:%S}",
+        letter.route_id or DOOR,
+        "\n".join(_reason(reason) for reason in letter.kept["reasons"]),
+        _point(letter.kept["original"]),
+    )
+
+
+def _reason(reason: Mapping[str, str]) -> str:
+    return f"{reason['code']} {reason.get('field', '')}".strip()
+
+
+def _point(original: Any) -> str:
+    if isinstance(original, Mapping) and {"symbol", "timeframe", "timestamp"} <= original.keys():
+        return f"{original['symbol']} {original['timeframe']} {original['timestamp']}"
+    if original is None:
+        return "none was kept"
+    text = original if isinstance(original, str) else json_.dumps(original)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _print_tally(found: Tally, limit: int) -> None:
+    listed = f", the newest {limit} of them above" if found.letters > limit else ""
+    screen.out.print(f"{_letters(found.letters)}{listed}; {found.bytes / 1e6:,.1f} MB", soft_wrap=True)
+    screen.out.print(f"by route: {_counts(found.by_route)}", soft_wrap=True, markup=False)
+    screen.out.print(f"by reason: {_counts(found.by_reason)}", soft_wrap=True, markup=False)
+
+
+@app.command("show")
+def show_letter(
+    letter_id: Annotated[str, typer.Argument(help="Its id, as `list` shows it.")], json: Json = False
+) -> None:
+    """Show everything that is known of one dead letter."""
+    letter = next(Letters(connect(), Filters(ids=(letter_id,))).oldest_first(), None)
+    if letter is None:
+        raise _unknown(letter_id)
+    if json:
+        screen.as_json(_as_dict(letter))
+        return
+    kept = letter.kept
+    lines = {
+        "id": letter.letter_id,
+        "route": letter.route_id or f"{DOOR} (refused at the door)",
+        "reasons": "\n".join(f"{_reason(reason)}: {reason['message']}" for reason in kept["reasons"]),
+        "attempts": str(kept["attempts"]),
+        "first": _moment(kept["first"]),
+        "last": _moment(kept["last"]),
+        "where": kept["where"],
+        "batch": kept["batch_id"],
+        "row": "" if kept["row"] < 0 else str(kept["row"]),
+        "accepted": _moment(kept.get("number", 0) / 1e6),
+        "original": _pretty(kept["original"]),
+    }
+    screen.out.print(screen.fields({name: text for name, text in lines.items() if text}))
+
+
+def _moment(since_1970: float) -> str:
+    return f"{datetime.fromtimestamp(since_1970, UTC):%Y-%m-%d %H:%M:%S.%f} UTC" if since_1970 else ""
+
+
+def _pretty(original: Any) -> str:
+    if isinstance(original, str):
+        try:
+            original = json_.loads(original)
+        except ValueError:
+            return str(original)
+    return "none was kept" if original is None else json_.dumps(original, indent=2, ensure_ascii=False)
+
+
+def _as_dict(letter: Buried) -> dict[str, Any]:
+    return {"id": letter.letter_id, **letter.kept}
+
+
+# -- replay and drop ------------------------------------------------------------------------------
+
+
+@app.command()
+def replay(
+    ids: Ids = None,
+    route: OfRoute = None,
+    reason: WithReason = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    every: All = False,
+    dry_run: DryRun = False,
+    routes: RoutesFile = None,
+    json: Json = False,
+) -> None:
+    """Let dead letters travel again, under the names they had; exit 1 if some have to stay."""
+    filters = _filters(ids, route, reason, older_than, newer_than)
+    _require_a_choice(filters, every, "replay")
+    store, table = connect(), load_routes(routes or settings().routes)
+    if route is not None and route != DOOR:
+        table.route(route)  # a route that is not there is refused before anything happens
+    letters = Letters(store, filters)
+    found, outcome = _counted(letters, filters), Outcome()
+    with _progress("replaying", found.letters) as advance:
+        for looked_at, done in replay_letters(store, table, letters.oldest_first(), dry_run=dry_run):
+            outcome.add(done)
+            advance(looked_at)
+    if json:
+        screen.as_json({**asdict(outcome), "dry_run": dry_run})
+    else:
+        _print_outcome(outcome, dry_run=dry_run)
+    if outcome.stay:
+        raise typer.Exit(1)
+
+
+def _print_outcome(outcome: Outcome, *, dry_run: bool) -> None:
+    total = outcome.replayed.total()
+    verb = "would be replayed" if dry_run else "replayed"
+    if total:
+        screen.out.print(f"[green]{_points(total)} {verb}[/]: {_counts(outcome.replayed)}", soft_wrap=True)
+    elif not outcome.stay:
+        screen.out.print("no dead letters to replay", soft_wrap=True)
+    for why, count in outcome.stay.most_common():
+        screen.out.print(f"[yellow]{_points(count)} stay[/]: {escape(why)}", soft_wrap=True)
+    if outcome.gone:
+        screen.out.print(f"{_letters(outcome.gone)} had been replayed or dropped by somebody else")
+
+
+@app.command()
+def drop(
+    ids: Ids = None,
+    route: OfRoute = None,
+    reason: WithReason = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    every: All = False,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove dead letters for good: their points will never be delivered."""
+    filters = _filters(ids, route, reason, older_than, newer_than)
+    _require_a_choice(filters, every, "drop")
+    store = connect()
+    letters = Letters(store, filters)
+    found, dropped = _counted(letters, filters), 0
+    if found.letters and not dry_run:
+        question = f"Drop {_letters(found.letters)} for good ({_counts(found.by_route)})?"
+        yes or typer.confirm(question, abort=True, err=True)
+        with _progress("dropping", found.letters) as advance:
+            for looked_at, gone in drop_letters(store, letters.oldest_first()):
+                dropped += gone
+                advance(looked_at)
+    if json:
+        counted = found.letters if dry_run else dropped
+        screen.as_json({"dropped": counted, "by_route": found.by_route, "dry_run": dry_run})
+    elif not found.letters:
+        screen.out.print("no dead letters to drop")
+    elif dry_run:
+        screen.out.print(
+            f"{_letters(found.letters)} would be dropped: {_counts(found.by_route)}", soft_wrap=True
+        )
+    else:
+        screen.out.print(f"[green]{_letters(dropped)} dropped[/]: {_counts(found.by_route)}", soft_wrap=True)
+
+
+# -- what the commands share ----------------------------------------------------------------------
+
+
+def _filters(
+    ids: list[str] | None,
+    route: str | None,
+    reason: str | None,
+    older_than: str | None,
+    newer_than: str | None,
+) -> Filters:
+    return Filters(
+        route,
+        reason,
+        None if older_than is None else seconds(older_than, "--older-than"),
+        None if newer_than is None else seconds(newer_than, "--newer-than"),
+        tuple(ids or ()),
+    )
+
+
+def _require_a_choice(filters: Filters, every: bool, verb: str) -> None:
+    if filters.everything and not every:
+        raise ConfigError(
+            "letters.choice",
+            verb,
+            f"say which: name ids, --route, --reason or an age; or --all to {verb} every one",
+        )
+
+
+def _counted(letters: Letters, filters: Filters) -> Tally:
+    """Count the letters that are meant; one that is named must be there."""
+    named = set(filters.ids)
+    found = Tally()
+    for letter in letters.oldest_first():
+        found.add(letter)
+        named.discard(letter.letter_id)
+    if named:
+        raise _unknown(min(named))
+    return found
+
+
+def _unknown(letter_id: str) -> ConfigError:
+    return ConfigError(
+        "letter.unknown",
+        letter_id,
+        "there is no such dead letter, or another filter leaves it out: "
+        "`candlefleet dead-letters list` shows them",
+    )
+
+
+@contextmanager
+def _progress(verb: str, total: int) -> Iterator[Callable[[int], None]]:
+    began, done = time.monotonic(), 0
+    with screen.progress("letters") as bar:
+        task = bar.add_task(verb, total=total, rate="")
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            rate = done / max(1e-6, time.monotonic() - began)
+            bar.update(task, completed=done, rate=f"{rate:,.0f} letters/s")
+
+        yield advance
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{name} {screen.number(count)}" for name, count in ordered)
+
+
+def _letters(count: int) -> str:
+    return f"{screen.number(count)} dead letter{'' if count == 1 else 's'}"
+
+
+def _points(count: int) -> str:
+    return f"{screen.number(count)} point{'' if count == 1 else 's'}"
