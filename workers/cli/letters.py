@@ -6,7 +6,6 @@ import json as json_
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any, Final
@@ -179,7 +178,8 @@ def replay(
             outcome.add(done)
             advance(looked_at)
     if json:
-        screen.as_json({**asdict(outcome), "dry_run": dry_run})
+        counts = {"replayed": outcome.replayed, "stay": outcome.stay, "gone": outcome.gone}
+        screen.as_json(counts | {"dry_run": dry_run})
     else:
         _print_outcome(outcome, dry_run=dry_run)
     if outcome.stay:
@@ -219,7 +219,9 @@ def drop(
     found, dropped = _counted(letters, filters), 0
     if found.letters and not dry_run:
         question = f"Drop {_letters(found.letters)} for good ({_counts(found.by_route)})?"
-        yes or typer.confirm(question, abort=True, err=True)
+        if not yes and not screen.agreed(question):
+            screen.say("nothing was dropped")
+            raise typer.Exit(1)
         with _progress("dropping", found.letters) as advance:
             for looked_at, gone in drop_letters(store, letters.oldest_first()):
                 dropped += gone

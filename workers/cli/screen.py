@@ -16,6 +16,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.prompt import Confirm
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +29,14 @@ err = Console(stderr=True, highlight=False)  #: for people only: a program reads
 def say(text: str) -> None:
     """Tell the person at the terminal something that a program need not read."""
     err.print(text, soft_wrap=True)
+
+
+def agreed(question: str) -> bool:
+    """Ask the person at the terminal; where there is none, nobody agreed."""
+    try:
+        return Confirm.ask(question, console=err, default=False)
+    except EOFError:
+        return False
 
 
 def as_json(value: Any) -> None:
