@@ -113,8 +113,8 @@ def test_a_point_refused_at_the_door_is_let_in_when_it_is_valid_by_now(crew, let
 
     assert said.code == 1
     assert said.out.splitlines() == [
-        "1 point replayed: - 1",
-        "1 point stay: still invalid: number.format close",
+        "1 point replayed: refused at the door 1",
+        "1 point stays: still invalid: number.format close",
     ]
     assert "SOON" in symbols(crew, "jsonl")
     assert "NEVER" in crew.letters("")[-1]["original"]
@@ -216,7 +216,7 @@ def test_list_shows_the_newest_and_counts_them_all(crew, letters):
     told = letters("list", "--route", "mended", "--limit", "2", "--json")
 
     assert shown.code == told.code == 0
-    assert "NEW 1m 2024-01-01T00:02:00" in shown.out
+    assert "NEW 1m 2024-01-01 00:02:00" in shown.out
     assert "OLD 1m" not in shown.out
     count = len(crew.letters("mended"))
     assert f"{count} dead letters, the newest 2 of them above" in shown.out
@@ -232,6 +232,21 @@ def test_list_filters_by_age(crew, letters):
     assert letters("list", "--older-than", "soon").err == (
         "candlefleet: --older-than: 'soon' is no duration: write it like 30s, 15m, 2h or 1d12h [duration]\n"
     )
+
+
+def test_what_a_stranger_wrote_is_shown_word_for_word(crew, letters):
+    strange = "\x1b]0;owned\x07[/red] [bold]half \ud800"
+    crew.producer.send_batch([{"symbol": strange, "close": strange}, strange])
+    newest = crew.letters("")[-1]["id"]
+
+    listed = letters("list", "--route", "-", "--limit", "2")
+    shown = letters("show", newest)
+
+    for said in (listed, shown):
+        assert said.code == 0
+        assert "\x1b" not in said.out
+        assert "[/red] [bold]half" in said.out
+        assert "owned" in said.out
 
 
 def test_show_tells_everything_of_one_letter(crew, letters):

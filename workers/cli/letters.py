@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 
 from router.errors import ConfigError
 from router.table import load_routes
@@ -37,6 +36,7 @@ All = Annotated[bool, typer.Option("--all", help="Every one; without a filter th
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
 
 SHOWN: Final = 60  #: characters of an original that cannot be read as a point
+WIDE: Final = 24  #: characters of a reason beyond which its field gets a line of its own
 
 app = typer.Typer(
     help="Look at what could not be delivered, let it travel again, or let it go.", no_args_is_help=True
@@ -69,29 +69,31 @@ def list_letters(
     if not found.letters:
         screen.out.print("no dead letters")
         return
-    rows = (_row(letter) for letter in islice(letters.newest_first(), limit))
-    screen.out.print(screen.table(("|id", "<died (UTC)", "<route", "<reasons", "<point"), rows))
+    now = time.time()
+    rows = (_row(letter, now) for letter in islice(letters.newest_first(), limit))
+    screen.out.print(screen.table(("|id", "age", "<route", "|reasons", "<point"), rows))
     _print_tally(found, limit)
 
 
-def _row(letter: Buried) -> tuple[str, ...]:
-    died = datetime.fromtimestamp(letter.kept["last"], UTC)
+def _row(letter: Buried, now: float) -> tuple[str, ...]:
+    reasons = (_reason(reason) for reason in letter.kept["reasons"])
     return (
         letter.letter_id,
-        f"{died:%Y-%m-%d %H:%M:%S}",
+        screen.age(now - letter.kept["last"]),
         letter.route_id or DOOR,
-        "\n".join(_reason(reason) for reason in letter.kept["reasons"]),
-        _point(letter.kept["original"]),
+        "\n".join(text if len(text) <= WIDE else text.replace(" ", "\n  ", 1) for text in reasons),
+        screen.word_for_word(_point(letter.kept["original"])),
     )
 
 
 def _reason(reason: Mapping[str, str]) -> str:
-    return f"{reason['code']} {reason.get('field', '')}".strip()
+    return screen.word_for_word(f"{reason['code']} {reason.get('field', '')}".strip())
 
 
 def _point(original: Any) -> str:
     if isinstance(original, Mapping) and {"symbol", "timeframe", "timestamp"} <= original.keys():
-        return f"{original['symbol']} {original['timeframe']} {original['timestamp']}"
+        timestamp = str(original["timestamp"]).replace("T", " ").removesuffix("Z")
+        return f"{original['symbol']} {original['timeframe']} {timestamp}"
     if original is None:
         return "none was kept"
     text = original if isinstance(original, str) else json_.dumps(original)
@@ -100,7 +102,9 @@ def _point(original: Any) -> str:
 
 def _print_tally(found: Tally, limit: int) -> None:
     listed = f", the newest {limit} of them above" if found.letters > limit else ""
-    screen.out.print(f"{_letters(found.letters)}{listed}; {found.bytes / 1e6:,.1f} MB", soft_wrap=True)
+    screen.out.print(
+        f"{_letters(found.letters)}{listed}; they take {screen.size(found.bytes)}", soft_wrap=True
+    )
     screen.out.print(f"by route: {_counts(found.by_route)}", soft_wrap=True, markup=False)
     screen.out.print(f"by reason: {_counts(found.by_reason)}", soft_wrap=True, markup=False)
 
@@ -119,7 +123,7 @@ def show_letter(
     kept = letter.kept
     lines = {
         "id": letter.letter_id,
-        "route": letter.route_id or f"{DOOR} (refused at the door)",
+        "route": letter.route_id or "none: refused at the door",
         "reasons": "\n".join(f"{_reason(reason)}: {reason['message']}" for reason in kept["reasons"]),
         "attempts": str(kept["attempts"]),
         "first": _moment(kept["first"]),
@@ -194,7 +198,8 @@ def _print_outcome(outcome: Outcome, *, dry_run: bool) -> None:
     elif not outcome.stay:
         screen.out.print("no dead letters to replay", soft_wrap=True)
     for why, count in outcome.stay.most_common():
-        screen.out.print(f"[yellow]{_points(count)} stay[/]: {escape(why)}", soft_wrap=True)
+        stay = f"{_points(count)} {'stays' if count == 1 else 'stay'}"
+        screen.out.print(f"[yellow]{stay}[/]: {screen.word_for_word(why)}", soft_wrap=True)
     if outcome.gone:
         screen.out.print(f"{_letters(outcome.gone)} had been replayed or dropped by somebody else")
 
@@ -305,7 +310,9 @@ def _progress(verb: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def _counts(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ", ".join(f"{name} {screen.number(count)}" for name, count in ordered)
+    return ", ".join(
+        f"{'refused at the door' if name == DOOR else name} {screen.number(count)}" for name, count in ordered
+    )
 
 
 def _letters(count: int) -> str:

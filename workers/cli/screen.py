@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,7 +19,6 @@ from rich.progress import (
 )
 from rich.prompt import Confirm
 from rich.table import Table
-from rich.text import Text
 
 from workers.report import Report
 
@@ -65,6 +65,26 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def size(count: float) -> str:
+    """Return bytes in the unit that suits them."""
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    return f"{count / 1e3:,.1f} kB" if count < 1e6 else f"{count / 1e6:,.1f} MB"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was, in the unit that suits it, as a filter takes it."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{max(0.0, seconds):.0f}s"
+
+
+def word_for_word(text: str) -> str:
+    """Return foreign text so that a terminal shows it, and does nothing else that may be in it."""
+    return escape("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text))
+
+
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     """Return a table of numbers; a column of text is named with `<` if it wraps, with `|` if not."""
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -83,7 +103,7 @@ def fields(values: Mapping[str, str]) -> Table:
     drawn.add_column(no_wrap=True)
     drawn.add_column(overflow="fold")
     for name, value in values.items():
-        drawn.add_row(name, Text(value))
+        drawn.add_row(name, word_for_word(value))
     return drawn
 
 
