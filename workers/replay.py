@@ -153,7 +153,7 @@ def _knock_again(letters: Sequence[Buried]) -> Plan:
         try:
             admission = admit(_read(letter))
         except (DecodeError, ValueError) as error:
-            stay[f"still cannot be read: {error}"] += letter.rows
+            stay[f"still cannot be read: {getattr(error, 'code', error)}"] += letter.rows
             continue
         if len(admission.batch):
             admitted.append((letter.letter_id, admission))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.acceptance.fleet_fixture import CANDLEFLEET, Crew, Said, run, running, until
 from tests.make import make_point, make_values
+
+PAGE = Path(__file__).parents[2] / "docs" / "dead-letters.md"
 
 
 @pytest.fixture
@@ -264,3 +269,22 @@ def test_show_tells_everything_of_one_letter(crew, letters):
     assert '  "symbol": "SHOWN",' in shown.out
     assert unknown.code == 2
     assert "dead-letters list" in unknown.err
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+def test_every_command_of_the_page_about_dead_letters_does_what_it_says(crew, letters):
+    send(crew, "mended", ["PAGE", "PAGE"])
+    mend(crew, "mended")
+    commands = re.findall(r"^candlefleet dead-letters (.*)$", PAGE.read_text(), re.MULTILINE)
+    assert len(commands) > 8
+    for command in commands:
+        known = crew.letters("mended") or crew.letters("hopeless") or crew.letters("")
+        ours = command.replace("csv_daily", "mended").replace("1795499323144-2", known[-1]["id"])
+
+        said = letters(*shlex.split(ours, comments=True))
+
+        stays = said.code == 1 and ours.startswith("replay") and "stay" in said.out
+        assert said.code == 0 or stays, f"{ours}: {said}"
+        crew.settled()

@@ -36,6 +36,7 @@ All = Annotated[bool, typer.Option("--all", help="Every one; without a filter th
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
 
 SHOWN: Final = 60  #: characters of an original that cannot be read as a point
+MOST_REASONS: Final = 20  #: lines about what stays
 WIDE: Final = 24  #: characters of a reason beyond which its field gets a line of its own
 
 app = typer.Typer(
@@ -197,9 +198,11 @@ def _print_outcome(outcome: Outcome, *, dry_run: bool) -> None:
         screen.out.print(f"[green]{_points(total)} {verb}[/]: {_counts(outcome.replayed)}", soft_wrap=True)
     elif not outcome.stay:
         screen.out.print("no dead letters to replay", soft_wrap=True)
-    for why, count in outcome.stay.most_common():
+    for why, count in outcome.stay.most_common(MOST_REASONS):
         stay = f"{_points(count)} {'stays' if count == 1 else 'stay'}"
         screen.out.print(f"[yellow]{stay}[/]: {screen.word_for_word(why)}", soft_wrap=True)
+    if len(outcome.stay) > MOST_REASONS:
+        screen.out.print("… and others for other reasons: --json tells them all", soft_wrap=True)
     if outcome.gone:
         screen.out.print(f"{_letters(outcome.gone)} had been replayed or dropped by somebody else")
 
