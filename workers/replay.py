@@ -26,7 +26,7 @@ _UNASKED: Final = "condition"
 
 
 @dataclass(slots=True)
-class Outcome:
+class Replayed:
     """What became of some dead letters, in rows.
 
     Attributes:
@@ -39,7 +39,7 @@ class Outcome:
     stay: Counter[str] = field(default_factory=Counter)
     gone: int = 0
 
-    def add(self, other: Outcome) -> None:
+    def add(self, other: Replayed) -> None:
         """Add what became of others."""
         self.replayed += other.replayed
         self.stay += other.stay
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 
 def replay_letters(
     store: Store, table: RouteTable, letters: Iterator[Buried], *, dry_run: bool = False
-) -> Iterator[tuple[int, Outcome]]:
+) -> Iterator[tuple[int, Replayed]]:
     """Replay letters, oldest first, some at a time; yield how many were looked at and what became of them.
 
     Args:
@@ -65,18 +65,18 @@ def replay_letters(
         dry_run: Change nothing, and say what would have happened.
     """
     while chunk := list(islice(letters, LETTERS_AT_A_TIME)):
-        outcome = Outcome()
+        done = Replayed()
         groups: dict[tuple[str, bool], list[Buried]] = defaultdict(list)
         for letter in chunk:
             groups[letter.route_id, any(code.startswith(_UNASKED) for code in letter.codes)].append(letter)
         for (route_id, asks), group in groups.items():
-            outcome.add(_step(store, table, route_id, asks, group, dry_run=dry_run))
-        yield len(chunk), outcome
+            done.add(_step(store, table, route_id, asks, group, dry_run=dry_run))
+        yield len(chunk), done
 
 
 def _step(
     store: Store, table: RouteTable, route_id: str, asks: bool, group: list[Buried], *, dry_run: bool
-) -> Outcome:
+) -> Replayed:
     gone: set[str] = set()
     while True:
         left = [letter for letter in group if letter.letter_id not in gone]
@@ -86,7 +86,7 @@ def _step(
         if not found:
             break
     replayed = Counter({route_id or DOOR: len(revival.batch) + len(revival.refused)} if revival else {})
-    return Outcome(replayed, stay, len(gone))
+    return Replayed(replayed, stay, len(gone))
 
 
 def plan(table: RouteTable, route_id: str, asks: bool, letters: Sequence[Buried]) -> Plan:

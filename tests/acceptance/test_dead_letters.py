@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -19,10 +19,10 @@ from router.table import RouteTable
 from tests.make import make_batch, make_frame, make_point
 from workers import store as store_module
 from workers.dead_letters import Filters, Letters, drop_letters, seconds, tally
-from workers.journey import Journey
+from workers.journey import Journey, Post
 from workers.letters import letter_for
-from workers.records import Claim, Letter
-from workers.replay import Outcome, replay_letters
+from workers.records import Claim, Letter, Nudge
+from workers.replay import Replayed, replay_letters
 from workers.report import report
 from workers.store import PREFIX, Store
 
@@ -47,14 +47,29 @@ def fleet(store: Store, tmp_path) -> Journey:
     )
 
 
+class Silent(Post):
+    """Sends no messages: `work` does what they would have."""
+
+    def router(self) -> None:
+        """Keep silent."""
+
+    def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
+        """Keep silent."""
+
+
+def write(fleet: Journey, batch: PointBatch) -> None:
+    """Write a batch to the destination of the route `all`."""
+    assert fleet.destinations.write(fleet.table, "all", batch, None).error is None
+
+
 def is_big(point) -> bool:
     return point.volume > 100
 
 
 def make_fleet(store: Store, *routes: Route) -> Journey:
-    """Return a fleet of one process, which sends no messages: `work` does what they would have."""
+    """Return a fleet of one process that serves some routes."""
     store.advertise([route.route_id for route in routes])
-    return Journey(store, RouteTable(routes), lambda _: None)
+    return Journey(store, RouteTable(routes), Silent())
 
 
 def work(fleet: Journey) -> None:
@@ -62,7 +77,8 @@ def work(fleet: Journey) -> None:
     fleet.route()
     while fleet.store.redis.zcard(PREFIX + "parts"):
         for part in fleet.store.redis.zrange(PREFIX + "parts", 0, -1):
-            fleet.deliver(part.decode())
+            route_id = fleet.store.redis.hget(f"{PREFIX}part:{part.decode()}", "route").decode()
+            fleet.deliver(route_id, part.decode())
 
 
 def claim_all(fleet: Journey, route_id: str = "all") -> tuple[Claim, PointBatch]:
@@ -80,7 +96,7 @@ def kill_rows(fleet: Journey, batch: PointBatch, *rows: int, code: str = "destin
     fleet.store.accept(batch_id, batch)
     claim, held = claim_all(fleet)
     letters = [letter_for("all", held, row, code, "no") for row in rows]
-    fleet.destinations.write(fleet.table, "all", held.filter(~Rows.all(len(held)).within(Rows(rows))))
+    write(fleet, held.filter(~Rows.all(len(held)).within(Rows(rows))))
     fleet.store.settle(claim, delivered=len(held) - len(rows), letters=letters)
     return batch_id
 
@@ -93,9 +109,9 @@ def refuse(store: Store, *originals: str, code: str = "number.format", row: int 
     store.accept(batch_id, make_batch(0), letters=letters)
 
 
-def replay(fleet: Journey, *, dry_run: bool = False, **filters: Any) -> Outcome:
+def replay(fleet: Journey, *, dry_run: bool = False, **filters: Any) -> Replayed:
     """Replay the letters that some filters mean."""
-    letters, outcome = Letters(fleet.store, Filters(**filters)), Outcome()
+    letters, outcome = Letters(fleet.store, Filters(**filters)), Replayed()
     for _, done in replay_letters(fleet.store, fleet.table, letters.oldest_first(), dry_run=dry_run):
         outcome.add(done)
     return outcome
@@ -196,7 +212,7 @@ def test_a_replayed_row_is_written_once_under_the_name_it_had(fleet, tmp_path):
     assert held.frame.equals(sent[[1, 3]])
     assert held.parts == (BatchRows(batch_id, Rows([1, 3]), accepted_as, PointBatch(sent).digest()),)
     assert died.name == BatchRows(batch_id, Rows([1]), accepted_as, PointBatch(sent).digest())
-    fleet.destinations.write(fleet.table, "all", held)
+    write(fleet, held)
     fleet.store.settle(claim, delivered=2)
     route = next(route for route in report(fleet.store, fleet.table).routes if route.route_id == "all")
     assert (route.matched, route.replayed, route.delivered, route.dead) == (4, 2, 4, 2)
@@ -207,7 +223,7 @@ def test_a_replayed_row_is_written_once_under_the_name_it_had(fleet, tmp_path):
 def test_a_row_that_had_been_written_after_all_is_not_written_again(fleet, tmp_path):
     fleet.store.accept(str(ULID()), make_batch(3))
     claim, held = claim_all(fleet)
-    fleet.destinations.write(fleet.table, "all", held)
+    write(fleet, held)
     letters = [letter_for("all", held, row, "retries.exhausted", "reset after commit") for row in range(3)]
     fleet.store.settle(claim, delivered=0, letters=letters)
     (file,) = tmp_path.glob("*.csv")
@@ -248,12 +264,13 @@ def test_replayed_rows_split_and_cut_in_any_way_keep_their_names(fleet):
     replay(fleet)
     claim, _ = claim_all(fleet)
 
-    halves = []
-    for nudge in fleet.store.split(claim, 3):
+    halves, found = [], fleet.store.split(claim, 3)
+    while found.nudges:
+        (nudge,) = found.nudges
         half = fleet.store.claim(nudge.part_id, "token", 60)
         assert isinstance(half, Claim)
         halves += fleet.store.load(half).parts
-        fleet.store.settle(half, delivered=nudge.rows)
+        found = fleet.store.settle(half, delivered=nudge.rows)
 
     assert [(part.batch_id, part.rows) for part in halves] == [
         (batch_id, Rows([1, 2, 3])),
@@ -404,7 +421,7 @@ def test_two_replays_at_once_replay_each_letter_once(fleet, redis_url, monkeypat
     both, outcomes = threading.Barrier(2), []
 
     def run() -> None:
-        mine = Journey(Store.connect(redis_url), fleet.table, lambda _: None)
+        mine = Journey(Store.connect(redis_url), fleet.table, Silent())
         both.wait()
         outcomes.append(replay(mine))
         mine.store.redis.close()
@@ -428,7 +445,7 @@ def test_letters_that_somebody_else_took_meanwhile_do_not_hold_up_the_others(fle
 
     (done,) = replay_letters(store, fleet.table, iter(letters))
 
-    assert done == (4, Outcome(Counter(all=2), Counter(), 2))
+    assert done == (4, Replayed(Counter(all=2), Counter(), 2))
 
 
 def test_a_replay_whose_answer_was_lost_is_repeated_without_harm(fleet, store, monkeypatch):

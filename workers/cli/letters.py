@@ -18,7 +18,8 @@ from workers.cli import screen
 from workers.cli.show import Json, RoutesFile, connect
 from workers.dead_letters import DOOR, Filters, Letters, Tally, drop_letters, seconds, tally
 from workers.records import Buried
-from workers.replay import Outcome, replay_letters
+from workers.replay import Replayed, replay_letters
+from workers.report import report
 from workers.settings import settings
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them.", show_default=False)]
@@ -62,7 +63,8 @@ def list_letters(
     json: Json = False,
 ) -> None:
     """List dead letters, the newest first, and count them by route and reason."""
-    letters = Letters(connect(), _filters(None, route, reason, older_than, newer_than))
+    store = connect()
+    letters = Letters(store, _filters(None, route, reason, older_than, newer_than))
     if json:
         screen.as_json([_as_dict(letter) for letter in islice(letters.newest_first(), limit)])
         return
@@ -74,6 +76,7 @@ def list_letters(
     rows = (_row(letter, now) for letter in islice(letters.newest_first(), limit))
     screen.out.print(screen.table(("|id", "age", "<route", "|reasons", "<point"), rows))
     _print_tally(found, limit)
+    screen.out.print(f"in all, {screen.held(report(store))}", soft_wrap=True)
 
 
 def _row(letter: Buried, now: float) -> tuple[str, ...]:
@@ -103,9 +106,7 @@ def _point(original: Any) -> str:
 
 def _print_tally(found: Tally, limit: int) -> None:
     listed = f", the newest {limit} of them above" if found.letters > limit else ""
-    screen.out.print(
-        f"{_letters(found.letters)}{listed}; they take {screen.size(found.bytes)}", soft_wrap=True
-    )
+    screen.out.print(f"{_letters(found.letters)}{listed}", soft_wrap=True)
     screen.out.print(f"by route: {_counts(found.by_route)}", soft_wrap=True, markup=False)
     screen.out.print(f"by reason: {_counts(found.by_reason)}", soft_wrap=True, markup=False)
 
@@ -177,7 +178,7 @@ def replay(
     if route is not None and route != DOOR:
         table.route(route)  # a route that is not there is refused before anything happens
     letters = Letters(store, filters)
-    found, outcome = _counted(letters, filters), Outcome()
+    found, outcome = _counted(letters, filters), Replayed()
     with _progress("replaying", found.letters) as advance:
         for looked_at, done in replay_letters(store, table, letters.oldest_first(), dry_run=dry_run):
             outcome.add(done)
@@ -186,12 +187,12 @@ def replay(
         counts = {"replayed": outcome.replayed, "stay": outcome.stay, "gone": outcome.gone}
         screen.as_json(counts | {"dry_run": dry_run})
     else:
-        _print_outcome(outcome, dry_run=dry_run)
+        _print_replayed(outcome, dry_run=dry_run)
     if outcome.stay:
         raise typer.Exit(1)
 
 
-def _print_outcome(outcome: Outcome, *, dry_run: bool) -> None:
+def _print_replayed(outcome: Replayed, *, dry_run: bool) -> None:
     total = outcome.replayed.total()
     verb = "would be replayed" if dry_run else "replayed"
     if total:

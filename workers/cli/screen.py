@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
@@ -21,6 +21,9 @@ from rich.prompt import Confirm
 from rich.table import Table
 
 from workers.report import Report
+
+#: Of what dead letters may take, the share above which somebody must act.
+CROWDED: Final = 0.8
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)  #: for people only: a program reads what goes to `out`
@@ -70,6 +73,15 @@ def size(count: float) -> str:
     if count < 1000:
         return f"{count:.0f} bytes"
     return f"{count / 1e3:,.1f} kB" if count < 1e6 else f"{count / 1e6:,.1f} MB"
+
+
+def held(report: Report) -> str:
+    """Return how much the dead letters take of what they may, and what to do when that is nearly all."""
+    most = f" of {size(report.letter_limit)}" if report.letter_limit else ""
+    text = f"{number(report.dead_letters)} dead letters take {size(report.letter_bytes)}{most}"
+    if report.letter_limit and report.letter_bytes > CROWDED * report.letter_limit:
+        return f"[red]{text}[/]; when they are full, nothing is accepted any more: replay or drop some"
+    return text
 
 
 def age(seconds: float) -> str:
