@@ -5,7 +5,8 @@ local id, data, points, refused = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(
 local issued, remember, high, low = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local tombstone, notes = P .. 'accepted:' .. id, cjson.decode(ARGV[11])
 
-local seen = redis.call('GET', tombstone)
+-- A clock that went forward and back took the tombstone along, though the batch is still there.
+local seen = redis.call('GET', tombstone) or redis.call('HGET', P .. 'batch:' .. id, 'number')
 if seen then return {'again', seen, 0} end
 if issued and now() - issued > remember then return {'expired', '', 0} end
 local full = redis.call('SRANDMEMBER', P .. 'full')
