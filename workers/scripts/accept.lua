@@ -11,7 +11,7 @@ if seen then return {'again', seen, 0} end
 if issued and now() - issued > remember then return {'expired', '', 0} end
 local full = redis.call('SRANDMEMBER', P .. 'full')
 if full then return {'busy', 'route ' .. full .. ' owes more than its max_owed', 0} end
-local crowd = crowded(12)
+local crowd = redis.call('GET', P .. 'crowded') or crowded(12)
 if crowd then return {'busy', crowd, 0} end
 local held = number(TOTALS, 'bytes')
 local closed = redis.call('EXISTS', P .. 'closed') == 1
