@@ -317,6 +317,7 @@ class Journey:
         for part_id, token in self.store.holders().items():
             if holder.is_dead(token):
                 self.store.release(part_id, token)
+        self.store.watch_memory()
         found = self.store.sweep(ahead=max(self.lease, self.retry_cap))
         if found.router:
             self.post.router()
