@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from router.errors import ConfigError
+from workers.overflow import release
 from workers.records import Buried
 from workers.store import LETTERS_AT_A_TIME, Store
 
@@ -124,10 +126,18 @@ def tally(letters: Iterable[Buried]) -> Tally:
     return found
 
 
-def drop_letters(store: Store, letters: Iterator[Buried]) -> Iterator[tuple[int, int]]:
-    """Remove letters for good, some at a time; yield how many were looked at, and how many were there."""
+def drop_letters(store: Store, letters: Iterator[Buried], folder: Path) -> Iterator[tuple[int, int]]:
+    """Remove letters for good, with their files in the fleet's folder, some at a time.
+
+    Yields:
+        How many were looked at, and how many were there.
+    """
     while chunk := list(islice(letters, LETTERS_AT_A_TIME)):
-        yield len(chunk), len(store.drop([letter.letter_id for letter in chunk]))
+        dropped = set(store.drop([letter.letter_id for letter in chunk]))
+        for letter in chunk:
+            if letter.letter_id in dropped:
+                release(folder, letter, replayed=False)
+        yield len(chunk), len(dropped)
 
 
 def seconds(text: str, where: str) -> float:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterable, Sequence
 from copy import copy
+from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from workers.keeper import Keeper
 from workers.letters import letter_for, letters_for, missing, reason, said
 from workers.open_destinations import OpenDestinations
 from workers.outcome import Outcome, Sums
+from workers.overflow import overflow
 from workers.records import Claim, Debt, Letter, Nudge, Replay, Rest, Settlement, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
 
@@ -73,6 +75,7 @@ class Journey:
         post: Sends the messages.
         lease: Seconds for which a part is held; renewed while it is worked on.
         retry_cap: Most seconds between two attempts.
+        folder: Where the fleet keeps files: points above a `max_owed` whose route says so.
     """
 
     def __init__(
@@ -83,12 +86,14 @@ class Journey:
         *,
         lease: float = 15.0,
         retry_cap: float = 60.0,
+        folder: Path = Path(".candlefleet"),
     ) -> None:
         self.store = store
         self.table = table
         self.post = post
         self.lease = lease
         self.retry_cap = retry_cap
+        self.folder = folder
         self.destinations = OpenDestinations()
         self._keeper = Keeper(store, lease)
 
@@ -177,7 +182,10 @@ class Journey:
         return Verdict(batch_id, debts, matches.routed, len(matches.unmatched), len(letters), letters)
 
     def _debt(self, route_id: str, rows: Rows) -> Debt:
-        return Debt(route_id, rows, self.table.route(route_id).max_owed if route_id in self.table else None)
+        if route_id not in self.table:
+            return Debt(route_id, rows, None)
+        route = self.table.route(route_id)
+        return Debt(route_id, rows, route.max_owed, spills=route.at_max_owed == "dead_letter")
 
     def cut(self, route_ids: Iterable[str]) -> None:
         """Cut what is due of these routes, by priority, and send for whoever delivers the parts."""
@@ -324,6 +332,9 @@ class Journey:
         if known := [nudge for nudge in found.parts if nudge.route_id in self.table]:
             self.post.parts(known)
         self.cut(found.routes)
+        for route in self.table:
+            if route.at_max_owed == "dead_letter":
+                overflow(self.store, route, self.folder)
         return found.router + len(found.parts)
 
     def close(self) -> None:

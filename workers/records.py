@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -19,6 +20,7 @@ class Letter(NamedTuple):
     """A dead letter to be: the route it belongs to ('' if none), and what is kept of it.
 
     `batch_id`, `row`, `number` and `digest` name its point as `BatchRows` does: a replay keeps the name.
+    A letter of many rows may have them in a `file`, a path under the folder of the fleet on one `host`.
     """
 
     route_id: str
@@ -32,11 +34,15 @@ class Letter(NamedTuple):
     number: int = 0
     digest: str = ""
     rows: int = 1  #: how many rows it stands for
+    file: str = ""
+    host: str = ""
 
     def to_json(self) -> str:
         """Return the letter as it is kept; times are seconds since 1970 UTC."""
         at = time.time()
         kept = self._asdict() | {"first": self.first or at, "last": at}
+        for name in () if self.file else ("file", "host"):
+            del kept[name]
         return json.dumps(kept, separators=(",", ":"), default=str)
 
 
@@ -74,6 +80,11 @@ class Buried(NamedTuple):
         return int(self.kept.get("rows", 1))
 
     @property
+    def file(self) -> str:
+        """Where its rows are, under the folder of the fleet; '' if it keeps its only one itself."""
+        return str(self.kept.get("file", ""))
+
+    @property
     def name(self) -> BatchRows:
         """The name of its row."""
         kept = self.kept
@@ -106,14 +117,18 @@ class Replay(NamedTuple):
 
     def to_json(self) -> str:
         """Return it as it is kept with its batch."""
-        names = [[p.batch_id, p.rows.positions.tolist(), p.number, p.digest] for p in self.names]
+        names = [[p.batch_id, b64encode(p.rows.encode()).decode(), p.number, p.digest] for p in self.names]
         return json.dumps([self.route_id, self.asks, names], separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: bytes) -> Replay:
         """Read what `to_json` wrote."""
         route_id, asks, names = json.loads(text)
-        return cls(route_id, asks, [BatchRows(name, Rows(rows), *rest) for name, rows, *rest in names])
+        return cls(
+            route_id,
+            asks,
+            [BatchRows(name, Rows.decode(b64decode(rows)), *rest) for name, rows, *rest in names],
+        )
 
 
 class Revival(NamedTuple):
@@ -156,11 +171,12 @@ class Waiting(NamedTuple):
 
 
 class Debt(NamedTuple):
-    """What one route owes of one batch after matching."""
+    """What one route owes of one batch; if it `spills`, no door closes above its `max_owed`."""
 
     route_id: str
     rows: Rows
     max_owed: int | None
+    spills: bool = False
 
 
 class Verdict(NamedTuple):
@@ -181,7 +197,8 @@ class Verdict(NamedTuple):
         """Return the arguments of `match.lua`."""
         flat: list[Any] = [self.batch_id, self.matched, self.unmatched, self.failed, len(self.debts)]
         for debt in self.debts:
-            flat += [debt.route_id, len(debt.rows), debt.rows.encode(), debt.max_owed or 0]
+            limit = (debt.max_owed or 0) * (-1 if debt.spills else 1)
+            flat += [debt.route_id, len(debt.rows), debt.rows.encode(), limit]
         return flat + pairs(self.letters)
 
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ulid import ULID
@@ -18,6 +19,7 @@ from router.errors import ConfigError, DecodeError
 from router.rows import Rows
 from router.table import RouteTable
 from workers.dead_letters import DOOR
+from workers.overflow import read, release
 from workers.records import Buried, Letter, Replay, Revival
 from workers.store import LETTERS_AT_A_TIME, Store
 
@@ -53,51 +55,74 @@ class Plan(NamedTuple):
     stay: Counter[str]
 
 
-def replay_letters(
-    store: Store, table: RouteTable, letters: Iterator[Buried], *, dry_run: bool = False
-) -> Iterator[tuple[int, Replayed]]:
-    """Replay letters, oldest first, some at a time; yield how many were looked at and what became of them.
+class _Kind(NamedTuple):
+    """Letters that one step can replay together: of one route, asked again or not, of one file or none."""
 
-    Args:
+    route_id: str
+    asks: bool
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayer:
+    """Replays letters.
+
+    Attributes:
         store: The fleet's state.
         table: The routes that there are.
-        letters: Whichever are meant.
+        folder: Where the fleet keeps files.
         dry_run: Change nothing, and say what would have happened.
     """
-    while chunk := list(islice(letters, LETTERS_AT_A_TIME)):
-        done = Replayed()
-        groups: dict[tuple[str, bool], list[Buried]] = defaultdict(list)
-        for letter in chunk:
-            groups[letter.route_id, any(code.startswith(_UNASKED) for code in letter.codes)].append(letter)
-        for (route_id, asks), group in groups.items():
-            done.add(_step(store, table, route_id, asks, group, dry_run=dry_run))
-        yield len(chunk), done
+
+    store: Store
+    table: RouteTable
+    folder: Path
+    dry_run: bool = False
+
+    def replay(self, letters: Iterator[Buried]) -> Iterator[tuple[int, Replayed]]:
+        """Replay letters some at a time; yield how many were looked at and what became of them."""
+        while chunk := list(islice(letters, LETTERS_AT_A_TIME)):
+            done = Replayed()
+            kinds: dict[_Kind, list[Buried]] = defaultdict(list)
+            for letter in chunk:
+                kinds[_kind(letter)].append(letter)
+            for kind, group in kinds.items():
+                done.add(self._step(kind, group))
+            yield len(chunk), done
+
+    def _step(self, kind: _Kind, group: Sequence[Buried]) -> Replayed:
+        gone: set[str] = set()
+        while True:
+            revival, stay = self._plan(kind, [letter for letter in group if letter.letter_id not in gone])
+            found = () if revival is None or self.dry_run else self.store.replay(revival)
+            gone.update(found)
+            if not found:
+                break
+        if revival is None:
+            return Replayed(stay=stay, gone=len(gone))
+        if kind.file and not self.dry_run:
+            release(self.folder, group[0], replayed=True)
+        rows = len(revival.batch) + len(revival.refused)
+        return Replayed(Counter({kind.route_id or DOOR: rows}), stay, len(gone))
+
+    def _plan(self, kind: _Kind, letters: Sequence[Buried]) -> Plan:
+        if not letters:
+            return Plan(None, Counter())
+        if not kind.route_id:
+            return _knock_again(letters)
+        try:
+            self.table.route(kind.route_id)
+        except ConfigError as error:
+            why = f"{kind.route_id}: {error.message}"
+            return Plan(None, Counter({why: sum(letter.rows for letter in letters)}))
+        if kind.file:
+            return _owe_file_again(letters[0], self.folder)
+        return _owe_again(kind.route_id, kind.asks, letters)
 
 
-def _step(
-    store: Store, table: RouteTable, route_id: str, asks: bool, group: list[Buried], *, dry_run: bool
-) -> Replayed:
-    gone: set[str] = set()
-    while True:
-        left = [letter for letter in group if letter.letter_id not in gone]
-        revival, stay = plan(table, route_id, asks, left)
-        found = () if revival is None or dry_run else store.replay(revival)
-        gone.update(found)
-        if not found:
-            break
-    replayed = Counter({route_id or DOOR: len(revival.batch) + len(revival.refused)} if revival else {})
-    return Replayed(replayed, stay, len(gone))
-
-
-def plan(table: RouteTable, route_id: str, asks: bool, letters: Sequence[Buried]) -> Plan:
-    """Return what a replay of letters of one route does; '' for what was refused at the door."""
-    if not route_id:
-        return _knock_again(letters)
-    try:
-        table.route(route_id)
-    except ConfigError as error:
-        return Plan(None, Counter({f"{route_id}: {error.message}": sum(letter.rows for letter in letters)}))
-    return _owe_again(route_id, asks, letters)
+def _kind(letter: Buried) -> _Kind:
+    asks = any(code.startswith(_UNASKED) for code in letter.codes)
+    return _Kind(letter.route_id, asks, letter.file)
 
 
 # -- points that died for a route -----------------------------------------------------------------
@@ -121,6 +146,15 @@ def _owe_again(route_id: str, asks: bool, letters: Sequence[Buried]) -> Plan:
     names = list(_names(letter.name for letter in chosen))
     ids = [letter.letter_id for letter in chosen]
     return Plan(Revival(str(ULID()), ids, admission.batch, Replay(route_id, asks, names)), stay)
+
+
+def _owe_file_again(letter: Buried, folder: Path) -> Plan:
+    try:
+        batch = read(folder, letter)
+    except DecodeError as error:
+        return Plan(None, Counter({error.message: letter.rows}))
+    kept = Replay(letter.route_id, asks=False, names=batch.parts)
+    return Plan(Revival(str(ULID()), [letter.letter_id], batch, kept), Counter())
 
 
 # Rows of one batch that follow each other, ascending, have one name.

@@ -39,13 +39,14 @@ PREFIX: Final = "candlefleet:"
 
 #: Scripts that only drain run even when Redis is over its memory limit; those that fill do not.
 _FILLING: Final = frozenset({"accept", "match"})
-_READING: Final = frozenset({"snapshot", "holders"})
+_READING: Final = frozenset({"snapshot", "holders", "oldest"})
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
 _WAITING: Final = ("data", "points", "context", "number", "digest", "replay")
 
 PART_ROWS: Final = 10_000  #: most rows of a part
 BACKLOG_ROWS: Final = 50_000  #: most rows of a part while more than this many wait
 MOST_PARTS: Final = 32  #: most parts of a flush
+MOST_PIECES: Final = 2_000  #: most batches of which rows are spilled in one step
 LETTERS_AT_A_TIME: Final = 500  #: dead letters read, replayed or dropped in one step
 FIRST_NUDGE: Final = 5.0  #: seconds until a part's nudge is thought lost
 #: Shares of Redis' memory above which nothing more is accepted, and below which it is again.
@@ -417,6 +418,35 @@ class Store:
             *pairs(revival.refused),
         )
         return [letter_id.decode() for letter_id in answer[1:]]
+
+    def owed(self, route_id: str) -> int:
+        """Return how many points a route owes, by its counters."""
+        with self._translated():
+            counts: Any = self.redis.hmget(f"{PREFIX}route:{route_id}", "pending", "parted")
+        return sum(int(count or 0) for count in counts)
+
+    def oldest(self, route_id: str, rows: int) -> Claim:
+        """Return the oldest pending rows of a route, to be looked at with `load`: nobody holds them."""
+        pieces = json.loads(self._run("oldest", route_id, rows, MOST_PIECES))
+        total = sum(stop - start for _, start, stop in pieces)
+        return Claim(
+            "", "", route_id, total, [(name, start, stop) for name, start, stop in pieces], 0, 0, 0.0
+        )
+
+    def spill(self, rows: Claim, file: str, letters: Sequence[Letter]) -> tuple[str, str]:
+        """Let rows be dead that are in a file.
+
+        Returns:
+            ``spilled``; ``stale`` if somebody cut or spilled some of them meanwhile; or ``full`` and why.
+        """
+        answer = self._run("spill", rows.route_id, file, json.dumps(rows.pieces), *pairs(letters))
+        return answer[0].decode(), answer[1].decode() if answer[1:] else ""
+
+    def spilled(self) -> set[str]:
+        """Return the files in which there are rows of dead letters."""
+        with self._translated():
+            files: Any = self.redis.smembers(PREFIX + "spilled")
+        return {file.decode() for file in files}
 
     def drop(self, letter_ids: Sequence[str]) -> list[str]:
         """Remove dead letters for good; return the ids of those that were there."""

@@ -61,7 +61,7 @@ def store() -> Store:
 def journey() -> Journey:
     """Return what the tasks of this process work with."""
     s = settings()
-    return Journey(store(), table(), Messages(), lease=s.lease, retry_cap=s.retry_cap)
+    return Journey(store(), table(), Messages(), lease=s.lease, retry_cap=s.retry_cap, folder=s.dir)
 
 
 class Messages:

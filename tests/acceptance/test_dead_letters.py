@@ -22,7 +22,7 @@ from workers.dead_letters import Filters, Letters, drop_letters, seconds, tally
 from workers.journey import Journey, Post
 from workers.letters import letter_for
 from workers.records import Claim, Letter, Nudge
-from workers.replay import Replayed, replay_letters
+from workers.replay import Replayed, Replayer
 from workers.report import report
 from workers.store import PREFIX, Store
 
@@ -112,7 +112,7 @@ def refuse(store: Store, *originals: str, code: str = "number.format", row: int 
 def replay(fleet: Journey, *, dry_run: bool = False, **filters: Any) -> Replayed:
     """Replay the letters that some filters mean."""
     letters, outcome = Letters(fleet.store, Filters(**filters)), Replayed()
-    for _, done in replay_letters(fleet.store, fleet.table, letters.oldest_first(), dry_run=dry_run):
+    for _, done in Replayer(fleet.store, fleet.table, fleet.folder, dry_run).replay(letters.oldest_first()):
         outcome.add(done)
     return outcome
 
@@ -443,7 +443,7 @@ def test_letters_that_somebody_else_took_meanwhile_do_not_hold_up_the_others(fle
     letters = list(Letters(store, Filters()).oldest_first())
     store.drop([letters[1].letter_id, letters[2].letter_id])
 
-    (done,) = replay_letters(store, fleet.table, iter(letters))
+    (done,) = Replayer(store, fleet.table, fleet.folder).replay(iter(letters))
 
     assert done == (4, Replayed(Counter(all=2), Counter(), 2))
 
@@ -471,11 +471,13 @@ def test_dropped_letters_are_gone_and_stay_counted_as_dead(fleet, store):
     held = store.snapshot()["totals"]["bytes"]
     assert held > 0
 
-    dropped = list(drop_letters(store, Letters(store, Filters(ids=tuple(ids(store)[:2]))).oldest_first()))
+    dropped = list(
+        drop_letters(store, Letters(store, Filters(ids=tuple(ids(store)[:2]))).oldest_first(), fleet.folder)
+    )
 
     assert dropped == [(2, 2)]
     assert len(ids(store)) == 1
-    drop = list(drop_letters(store, Letters(store, Filters()).oldest_first()))
+    drop = list(drop_letters(store, Letters(store, Filters()).oldest_first(), fleet.folder))
     assert drop == [(1, 1)]
     now = report(store)
     assert (now.bytes, now.dead_letters) == (0, 0)

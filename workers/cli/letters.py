@@ -12,13 +12,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from router.errors import ConfigError
+from router.errors import ConfigError, DecodeError
 from router.table import load_routes
 from workers.cli import screen
 from workers.cli.show import Json, RoutesFile, connect
 from workers.dead_letters import DOOR, Filters, Letters, Tally, drop_letters, seconds, tally
+from workers.overflow import read
 from workers.records import Buried
-from workers.replay import Replayed, replay_letters
+from workers.replay import Replayed, Replayer
 from workers.report import report
 from workers.settings import settings
 
@@ -37,6 +38,7 @@ All = Annotated[bool, typer.Option("--all", help="Every one; without a filter th
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
 
 SHOWN: Final = 60  #: characters of an original that cannot be read as a point
+FIRST: Final = 3  #: points shown of a file
 MOST_REASONS: Final = 20  #: lines about what stays
 WIDE: Final = 24  #: characters of a reason beyond which its field gets a line of its own
 
@@ -86,7 +88,7 @@ def _row(letter: Buried, now: float) -> tuple[str, ...]:
         screen.age(now - letter.kept["last"]),
         letter.route_id or DOOR,
         "\n".join(text if len(text) <= WIDE else text.replace(" ", "\n  ", 1) for text in reasons),
-        screen.word_for_word(_point(letter.kept["original"])),
+        screen.word_for_word(_point(letter)),
     )
 
 
@@ -94,7 +96,10 @@ def _reason(reason: Mapping[str, str]) -> str:
     return screen.word_for_word(f"{reason['code']} {reason.get('field', '')}".strip())
 
 
-def _point(original: Any) -> str:
+def _point(letter: Buried) -> str:
+    original = letter.kept["original"]
+    if letter.file:
+        return f"{_points(letter.rows)} in a file on {letter.kept['host']}"
     if isinstance(original, Mapping) and {"symbol", "timeframe", "timestamp"} <= original.keys():
         timestamp = str(original["timestamp"]).replace("T", " ").removesuffix("Z")
         return f"{original['symbol']} {original['timeframe']} {timestamp}"
@@ -134,9 +139,20 @@ def show_letter(
         "batch": kept["batch_id"],
         "row": "" if kept["row"] < 0 else str(kept["row"]),
         "accepted": _moment(kept.get("number", 0) / 1e6),
-        "original": _pretty(kept["original"]),
+        "points": screen.number(letter.rows) if letter.rows > 1 else "",
+        "file": f"{letter.file} on {kept['host']}" if letter.file else "",
+        "original": _of_file(letter) if letter.file else _pretty(kept["original"]),
     }
     screen.out.print(screen.fields({name: text for name, text in lines.items() if text}))
+
+
+def _of_file(letter: Buried) -> str:
+    try:
+        batch = read(settings().dir, letter)
+    except DecodeError as error:
+        return error.message
+    first = [json_.dumps(point.to_json_dict(), ensure_ascii=False) for point in batch[:FIRST]]
+    return "\n".join(first + (["…"] if len(batch) > FIRST else []))
 
 
 def _moment(since_1970: float) -> str:
@@ -179,8 +195,9 @@ def replay(
         table.route(route)  # a route that is not there is refused before anything happens
     letters = Letters(store, filters)
     found, outcome = _counted(letters, filters), Replayed()
+    replayer = Replayer(store, table, settings().dir, dry_run)
     with _progress("replaying", found.letters) as advance:
-        for looked_at, done in replay_letters(store, table, letters.oldest_first(), dry_run=dry_run):
+        for looked_at, done in replayer.replay(letters.oldest_first()):
             outcome.add(done)
             advance(looked_at)
     if json:
@@ -232,7 +249,7 @@ def drop(
             screen.say("nothing was dropped")
             raise typer.Exit(1)
         with _progress("dropping", found.letters) as advance:
-            for looked_at, gone in drop_letters(store, letters.oldest_first()):
+            for looked_at, gone in drop_letters(store, letters.oldest_first(), settings().dir):
                 dropped += gone
                 advance(looked_at)
     if json:
