@@ -98,6 +98,12 @@ def refuses_until_mended(attempt: int, batch: PointBatch) -> None:
         raise TerminalError("unknown table bars", list(range(len(batch))))
 
 
+def away_until_mended(attempt: int, batch: PointBatch) -> None:
+    """Be away until somebody mends the destination."""
+    if not is_mended("brimful"):
+        raise UnavailableError("503 Service Unavailable")
+
+
 class Deaf(JSONLinesDestination):
     """Writes, and does not hear that it did, until somebody mends it."""
 
@@ -187,6 +193,13 @@ routes = [
         condition="source = 'deaf'",
         destination=Deaf(EXPORTS / "deaf", "{symbol}.jsonl", name="deaf", durability="process"),
         retry_on_failure=False,
+    ),
+    Route(
+        route_id="brimful",
+        condition="source = 'brimful'",
+        destination=Scripted("brimful", away_until_mended),
+        max_owed=100,
+        at_max_owed="dead_letter",
     ),
     Route(route_id="asked", condition=is_answerable, destination=Scripted("asked", works)),
     # The crew leaves this one's queue to whoever starts a worker for it.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from ulid import ULID
@@ -15,13 +14,13 @@ from router.batch import BatchRows, PointBatch
 from router.errors import ConfigError
 from router.route import Route
 from router.rows import Rows
-from router.table import RouteTable
+from tests.acceptance.one_process import Silent, claim_all, ids, make_fleet, replay, work
 from tests.make import make_batch, make_frame, make_point
 from workers import store as store_module
 from workers.dead_letters import Filters, Letters, drop_letters, seconds, tally
-from workers.journey import Journey, Post
+from workers.journey import Journey
 from workers.letters import letter_for
-from workers.records import Claim, Letter, Nudge
+from workers.records import Claim, Letter
 from workers.replay import Replayed, Replayer
 from workers.report import report
 from workers.store import PREFIX, Store
@@ -42,19 +41,10 @@ def fleet(store: Store, tmp_path) -> Journey:
     exports = CSVDestination(tmp_path, "{symbol}.csv", name="exports", durability="process")
     return make_fleet(
         store,
+        tmp_path,
         Route(route_id="all", condition="true", destination=exports),
         Route(route_id="big", condition=is_big, destination=exports, enabled=False),
     )
-
-
-class Silent(Post):
-    """Sends no messages: `work` does what they would have."""
-
-    def router(self) -> None:
-        """Keep silent."""
-
-    def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
-        """Keep silent."""
 
 
 def write(fleet: Journey, batch: PointBatch) -> None:
@@ -64,30 +54,6 @@ def write(fleet: Journey, batch: PointBatch) -> None:
 
 def is_big(point) -> bool:
     return point.volume > 100
-
-
-def make_fleet(store: Store, *routes: Route) -> Journey:
-    """Return a fleet of one process that serves some routes."""
-    store.advertise([route.route_id for route in routes])
-    return Journey(store, RouteTable(routes), Silent())
-
-
-def work(fleet: Journey) -> None:
-    """Route, cut and deliver until nothing is left to do."""
-    fleet.route()
-    while fleet.store.redis.zcard(PREFIX + "parts"):
-        for part in fleet.store.redis.zrange(PREFIX + "parts", 0, -1):
-            route_id = fleet.store.redis.hget(f"{PREFIX}part:{part.decode()}", "route").decode()
-            fleet.deliver(route_id, part.decode())
-
-
-def claim_all(fleet: Journey, route_id: str = "all") -> tuple[Claim, PointBatch]:
-    """Route what waits, and claim what a route owes as one part."""
-    fleet.route()
-    (part,) = fleet.store.redis.zrange(PREFIX + "parts", 0, -1)
-    claim = fleet.store.claim(part.decode(), str(ULID()), 60)
-    assert isinstance(claim, Claim)
-    return claim, fleet.store.load(claim)
 
 
 def kill_rows(fleet: Journey, batch: PointBatch, *rows: int, code: str = "destination.refused") -> str:
@@ -107,18 +73,6 @@ def refuse(store: Store, *originals: str, code: str = "number.format", row: int 
     batch_id = str(ULID())
     letters = [Letter("", original, reasons, "", batch_id, row) for original in originals]
     store.accept(batch_id, make_batch(0), letters=letters)
-
-
-def replay(fleet: Journey, *, dry_run: bool = False, **filters: Any) -> Replayed:
-    """Replay the letters that some filters mean."""
-    letters, outcome = Letters(fleet.store, Filters(**filters)), Replayed()
-    for _, done in Replayer(fleet.store, fleet.table, fleet.folder, dry_run).replay(letters.oldest_first()):
-        outcome.add(done)
-    return outcome
-
-
-def ids(store: Store, **filters: Any) -> list[str]:
-    return [letter.letter_id for letter in Letters(store, Filters(**filters)).oldest_first()]
 
 
 # -- found ----------------------------------------------------------------------------------------
@@ -281,7 +235,7 @@ def test_replayed_rows_split_and_cut_in_any_way_keep_their_names(fleet):
 def test_a_letter_is_replayed_for_its_own_route_only(fleet, store, tmp_path):
     other = CSVDestination(tmp_path / "other", name="other", durability="process")
     both = make_fleet(
-        store, fleet.table.route("all"), Route(route_id="more", condition="true", destination=other)
+        store, tmp_path, fleet.table.route("all"), Route(route_id="more", condition="true", destination=other)
     )
     store.accept(str(ULID()), make_batch(2))
     both.route()
@@ -334,7 +288,7 @@ def test_a_route_that_is_gone_keeps_its_letters_and_the_nearest_is_named(fleet, 
 
 def test_a_worker_that_no_longer_knows_the_route_gives_the_letter_back(fleet, store, tmp_path):
     other = CSVDestination(tmp_path / "other", name="other")
-    stale = make_fleet(store, Route(route_id="other", condition="true", destination=other))
+    stale = make_fleet(store, tmp_path, Route(route_id="other", condition="true", destination=other))
     kill_rows(fleet, make_batch(2), 1)
     letter = letter_for("big", make_batch(1), 0, "condition.error", "no")
     store.accept(str(ULID()), make_batch(0), letters=[letter])
@@ -421,7 +375,7 @@ def test_two_replays_at_once_replay_each_letter_once(fleet, redis_url, monkeypat
     both, outcomes = threading.Barrier(2), []
 
     def run() -> None:
-        mine = Journey(Store.connect(redis_url), fleet.table, Silent())
+        mine = Journey(Store.connect(redis_url), fleet.table, Silent(), folder=fleet.folder)
         both.wait()
         outcomes.append(replay(mine))
         mine.store.redis.close()

@@ -44,7 +44,7 @@ def mend(crew: Crew, name: str, *, broken: bool = False) -> None:
 @pytest.fixture(autouse=True)
 def broken(crew) -> None:
     """Let every route that can be mended be broken when a test begins."""
-    for name in ("mended", "deaf", "asked"):
+    for name in ("mended", "deaf", "asked", "brimful"):
         mend(crew, name, broken=True)
 
 
@@ -164,6 +164,30 @@ def test_a_replay_that_is_killed_is_run_again_and_each_row_is_written_once(crew,
     rows = [row["volume"] for row in crew.rows("mended") if row["symbol"] == "KILLED"]
     assert sorted(rows) == [float(row) for row in range(3000)]
     assert crew.letters("mended") == []
+
+
+def test_a_full_route_puts_its_oldest_points_on_disk_and_gets_them_back_by_replay(crew, letters):
+    points = [make_point(row=row, source="brimful", symbol="FULL", volume=float(row)) for row in range(500)]
+    for start in range(0, 500, 50):
+        crew.producer.send_batch(points[start : start + 50])
+    until(lambda: not crew.report().waiting and crew.route("brimful").owed <= 100, "the oldest are on disk")
+
+    listed = letters("list", "--route", "brimful", "--limit", "1")
+    shown = letters("show", crew.letters("brimful")[0]["id"])
+    assert "owed.limit" in listed.out
+    assert "points in a file on" in listed.out
+    assert '"volume": 0.0' in shown.out
+    assert crew.report().broken == []
+
+    mend(crew, "brimful")
+    crew.settled()
+    for _ in range(10):  # a sweep that comes in between finds the route too full once more
+        if crew.letters("brimful"):
+            letters("replay", "--route", "brimful")
+            crew.settled()
+
+    assert crew.letters("brimful") == []
+    assert sorted(row["volume"] for row in crew.rows("brimful")) == [float(row) for row in range(500)]
 
 
 # -- drop -----------------------------------------------------------------------------------------
