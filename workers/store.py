@@ -96,21 +96,48 @@ class Store:
         )
         return Accepted(answer[0].decode(), answer[1].decode(), bool(answer[2]))
 
-    def take(self, points: int, lease: float, *, stay: bool = False) -> list[Waiting]:
+    def take(
+        self,
+        points: int,
+        lease: float,
+        *,
+        stay: bool = False,
+        router: str = "",
+        suspect_lease: float | None = None,
+    ) -> list[Waiting]:
         """Return waiting batches, oldest first, up to about `points`; others pass over them for `lease` s.
 
-        With `stay` the router says that it will look again soon: until then nobody needs to nudge it.
+        A batch that was lent three times without an answer is a suspect, and comes alone.
+
+        Args:
+            points: About how many points at most; one batch comes, however large.
+            lease: Seconds until the batches are lent to another.
+            stay: The router will look again soon: until then nobody needs to nudge it.
+            router: A token of `workers.holder`, by which a sweep can tell that the router died.
+            suspect_lease: Seconds for which a suspect is lent; None: as any other.
         """
-        ids = [name.decode() for name in self._run("take", points, lease, int(stay))]
+        held = lease if suspect_lease is None else suspect_lease
+        answer = self._run("take", points, lease, int(stay), router, held)
+        ids, tries = [name.decode() for name in answer[::2]], map(int, answer[1::2])
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
                 pipe.hmget(_batch(batch_id), "data", "points", "context")
             found = pipe.execute()
         return [
-            Waiting(batch_id, data, int(points), json.loads(context))
-            for batch_id, (data, points, context) in zip(ids, found, strict=True)
+            Waiting(batch_id, data, int(points), json.loads(context), loans)
+            for batch_id, loans, (data, points, context) in zip(ids, tries, found, strict=True)
             if data is not None
         ]
+
+    def routers(self) -> list[str]:
+        """Return the tokens of routers that batches are lent to, or were until a moment ago."""
+        with self._translated():
+            tokens: Any = self.redis.zrange(PREFIX + "routers", 0, -1)
+        return [token.decode() for token in tokens]
+
+    def take_back(self, router: str) -> int:
+        """End the loans of a router that is dead; return how many batches others may take now."""
+        return int(self._run("take_back", router))
 
     def match(self, verdicts: Sequence[Verdict]) -> list[bool]:
         """Turn waiting batches into debts, each by itself; False for one that was matched before."""

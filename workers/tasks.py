@@ -55,7 +55,7 @@ def store() -> Store:
 def journey() -> Journey:
     """Return what the tasks of this process work with."""
     s = settings()
-    return Journey(store(), table(), send, lease=s.lease, retry_cap=s.retry_cap)
+    return Journey(store(), table(), send, lease=s.lease, retry_cap=s.retry_cap, trial=s.task_time_limit / 2)
 
 
 def send(nudge: Nudge | None) -> None:

@@ -34,5 +34,6 @@ for i = 6 + 4 * routes, #ARGV, 2 do
   end
 end
 bury(6 + 4 * routes)
+redis.call('HDEL', key, 'tries', 'router')
 if owed == 0 then free(id) else redis.call('HSET', key, 'owed', owed) end
 return 'matched'
