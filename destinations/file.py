@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, get_args
 
@@ -68,6 +69,7 @@ class FileDestination(DataDestination):
         self.path = Path(path)
         self.pattern = FilenamePattern(filename_pattern.removesuffix(packing.suffix) + packing.suffix)
         self._pack = packing.pack
+        self._held: list[PointBatch] | None = None  # the writes of one task, committed together
         self.ledger = Ledger(
             self.path,
             header=bytes(packing.pack(header)) if header else b"",
@@ -91,6 +93,17 @@ class FileDestination(DataDestination):
         """
         self.ledger.open()
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one commit of the writes in a context: it costs as much for a row as for ten thousand."""
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            if held:
+                self.ledger.commit(PointBatch.concat(held), self._writes)
+
     def write_batch(self, batch: PointBatch) -> None:
         """Append the rows that are not in the files yet, in the batch's order.
 
@@ -99,7 +112,10 @@ class FileDestination(DataDestination):
             UnavailableError: The disk is full, or a file is not what the ledger says it is.
             TerminalError: A batch of this id with other points was written before.
         """
-        self.ledger.commit(batch, self._writes)
+        if self._held is None:
+            self.ledger.commit(batch, self._writes)
+        else:
+            self._held.append(batch)
 
     def close(self) -> None:
         """Close root and ledger; twice is harmless."""

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 from router.batch import PointBatch
 from router.errors import TerminalError
 from router.route import Destination
 from router.table import RouteTable
+from workers.letters import said
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Written:
+    """How far the writes of a batch came.
+
+    Attributes:
+        rows: How many rows are done, from the first: written, or refused by name.
+        refused: Those that were refused: position in the batch, and why.
+        failed: How many rows the write after them held, if it failed.
+        error: Why it did; None: everything is done.
+    """
+
+    rows: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+    failed: int = 0
+    error: Exception | None = None
 
 
 class OpenDestinations:
@@ -19,27 +39,34 @@ class OpenDestinations:
         """Open nothing yet."""
         self._open: dict[str, Destination] = {}
 
-    def write(self, table: RouteTable, route_id: str, batch: PointBatch) -> None:
-        """Write a batch to its route's destination; after a failure other than a refusal it is reopened."""
+    def write(self, table: RouteTable, route_id: str, batch: PointBatch, size: int | None) -> Written:
+        """Write a batch to its route's destination, `size` rows a write, until a write fails.
+
+        After a failure other than a refusal the destination is opened anew by the next write.
+        """
+        name, written = table.destination_name(route_id), Written()
         if not len(batch):
-            return
-        name = table.destination_name(route_id)
+            return written
         try:
-            if name not in self._open:
-                destination = table.route(route_id).destination
-                destination.open()
-                self._open[name] = destination
-            self._open[name].write_batch(batch.for_route(route_id))
-        except TerminalError:
-            raise
-        except Exception:
+            destination = self._opened(name, table.route(route_id).destination)
+            with _together(destination):
+                _write_each(destination, batch.for_route(route_id), size, written)
+        except Exception as error:  # whatever a destination raises: the journey says what happens next
+            written = Written(failed=len(batch), error=error)
+        if written.error is not None and not isinstance(written.error, TerminalError):
             self._forget(name)
-            raise
+        return written
 
     def close(self) -> None:
         """Close them all; one that fails is logged and does not keep the others open."""
         for name in list(self._open):
             self._forget(name)
+
+    def _opened(self, name: str, destination: Destination) -> Destination:
+        if name not in self._open:
+            destination.open()
+            self._open[name] = destination
+        return self._open[name]
 
     def _forget(self, name: str) -> None:
         destination = self._open.pop(name, None)
@@ -49,3 +76,26 @@ class OpenDestinations:
             destination.close()
         except Exception:
             logger.exception("Destination did not close.", extra={"destination": name})
+
+
+def _together(destination: Destination) -> AbstractContextManager[None]:
+    together = getattr(destination, "together", nullcontext)
+    context: AbstractContextManager[None] = together()
+    return context
+
+
+# A refusal that names its rows, or can only mean the one row there is, does not stop the writes after it.
+def _write_each(destination: Destination, batch: PointBatch, size: int | None, written: Written) -> None:
+    for chunk in batch.chunks(size):
+        try:
+            destination.write_batch(chunk)
+        except TerminalError as error:
+            rows = (0,) if error.rows is None and len(chunk) == 1 else error.rows
+            if rows is None:
+                written.failed, written.error = len(chunk), error
+                return
+            written.refused += [(written.rows + row, said(error)) for row in sorted(set(rows))]
+        except Exception as error:
+            written.failed, written.error = len(chunk), error
+            return
+        written.rows += len(chunk)

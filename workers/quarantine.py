@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from types import TracebackType
@@ -21,8 +21,10 @@ from typing import IO, Final, Self
 import numpy as np
 
 from router.batch import PointBatch
+from router.conditions import PointCondition
 from router.errors import CandlefleetError
 from router.matching import Decision, Failure
+from router.route import Route
 from router.table import RouteTable
 from workers.embedded import end_with_parent
 from workers.trial import READY, Range, read_answer
@@ -30,11 +32,9 @@ from workers.trial import READY, Range, read_answer
 logger = logging.getLogger(__name__)
 
 POISON: Final = "condition.poison"  #: the code of a row whose condition does not come to an end
-PIECES: Final = (
-    100  #: into how many a range is cut that a process died of: three deaths find one row of 10,000
-)
-SHARE: Final = 20  #: a range may be silent for this part of the whole time
-LEAST_PATIENCE: Final = 1.0  #: seconds a range may always be silent for
+PIECES: Final = 100  #: into how many a range is cut: two deaths find one row of 10,000
+SHARE: Final = 20  #: there may be silence for this part of the whole time
+LEAST_PATIENCE: Final = 1.0  #: seconds there may always be silence
 
 
 class TrialError(CandlefleetError):
@@ -53,19 +53,21 @@ def decide_apart(table: RouteTable, batch: PointBatch, within: float) -> dict[st
         TrialError: A trial could not read routes and batch.
     """
     ends = time.monotonic() + within
-    waiting = deque(Range(route.route_id, 0, len(batch)) for route in table if route.enabled)
+    waiting = [part for route in table if route.enabled for part in _asked_first(route, len(batch))]
     found: dict[str, list[Decision]] = defaultdict(list)
     while waiting and time.monotonic() < ends:
-        with _Trial(waiting, batch, within) as trial:
-            for line in trial.answers(ends):
-                done = waiting.popleft()
+        with _Trial(waiting, batch, within, ends) as trial:
+            for line in trial.answers():
+                done = waiting.pop(0)
                 found[done.route_id].append(read_answer(line, done))
             why = f"the process that evaluated the condition {trial.end()}" if waiting else ""
         if waiting:
-            guilty = waiting.popleft()
+            guilty = waiting.pop(0)
             if guilty.rows == 1:
                 found[guilty.route_id].append(_poison(guilty, why))
-            waiting.extend(_pieces(guilty))
+            else:
+                waiting += _pieces(guilty)
+            waiting.sort(key=lambda left: left.route_id == guilty.route_id)  # who kills waits longest
     for left in waiting:
         found[left.route_id].append(_poison(left, f"not decided within {within:g} s: other rows took them"))
     decisions = {route_id: _joined(some) for route_id, some in found.items()}
@@ -73,12 +75,15 @@ def decide_apart(table: RouteTable, batch: PointBatch, within: float) -> dict[st
     return decisions
 
 
-# The pieces of others come first: who kills waits longest.
-def _pieces(guilty: Range) -> list[Range]:
-    if guilty.rows == 1:
-        return []
-    stops = np.linspace(guilty.start, guilty.stop, min(PIECES, guilty.rows) + 1).astype(int).tolist()
-    return [Range(guilty.route_id, start, stop) for start, stop in pairwise(stops)]
+# Functions are slow and dangerous; what is decided by the column is neither.
+def _asked_first(route: Route, rows: int) -> list[Range]:
+    everything = Range(route.route_id, 0, rows)
+    return _pieces(everything) if isinstance(route.compiled, PointCondition) else [everything]
+
+
+def _pieces(whole: Range) -> list[Range]:
+    stops = np.linspace(whole.start, whole.stop, min(PIECES, whole.rows) + 1).astype(int).tolist()
+    return [Range(whole.route_id, start, stop) for start, stop in pairwise(stops)]
 
 
 def _poison(rows: Range, why: str) -> Decision:
@@ -104,8 +109,9 @@ def _report(batch: PointBatch, decisions: dict[str, Decision]) -> None:
 class _Trial:
     """One process that is asked about ranges, for as long as it lives and does not fall silent."""
 
-    def __init__(self, ranges: Iterable[Range], batch: PointBatch, within: float) -> None:
-        self._start_within = within / 2
+    def __init__(self, ranges: Iterable[Range], batch: PointBatch, within: float, ends: float) -> None:
+        self._ends = ends
+        self._start_within = min(within / 2, max(within / 4, ends - time.monotonic()))
         self._patience = max(LEAST_PATIENCE, within / SHARE)
         self._silent = 0.0  # seconds after which it was given up
         self._given: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
@@ -121,24 +127,29 @@ class _Trial:
         )
         return self
 
-    def answers(self, ends: float) -> Iterator[str]:
-        """Yield what it says of each range, in their order, until it dies, falls silent, or it is `ends`."""
-        lines = self._lines(ends)
-        if next(lines, "") != READY:
+    def answers(self) -> Iterator[str]:
+        """Yield what it says of each range, in their order, until it dies, falls silent, or time is up.
+
+        Raises:
+            TrialError: There was time, and yet it did not come as far as the first range.
+        """
+        lines = self._lines()
+        if next(lines, "") == READY:
+            yield from lines
+        elif not self._silent or time.monotonic() < self._ends:
             raise TrialError(
                 f"conditions could not be tried: the process {self.end()} before it had read "
                 "the routes and the batch; the router's log says more"
             )
-        yield from lines
 
-    def _lines(self, ends: float) -> Iterator[str]:
+    def _lines(self) -> Iterator[str]:
         source, kept, patience = self._output.fileno(), b"", self._start_within
         while select.select([source], [], [], patience)[0]:
             if not (read := os.read(source, 1 << 16)):
                 return
             *lines, kept = (kept + read).split(b"\n")
             yield from (line.decode() for line in lines)
-            patience = min(self._patience, max(0.0, ends - time.monotonic()))
+            patience = min(self._patience, max(0.0, self._ends - time.monotonic()))
         self._silent = patience
 
     def end(self) -> str:

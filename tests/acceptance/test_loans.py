@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 from ulid import ULID
@@ -13,7 +14,7 @@ from router.table import RouteTable
 from tests.make import make_batch
 from workers import holder
 from workers.journey import Journey
-from workers.records import Debt, Verdict
+from workers.records import Debt, Letter, Nudge, Verdict
 from workers.report import report
 from workers.store import PREFIX, Store
 
@@ -27,9 +28,10 @@ def accept(store: Store, count: int) -> list[str]:
     return ids
 
 
-def lend(store: Store, lease: float = 0.0) -> list[tuple[str, int]]:
+def lend(store: Store, lease: float = 0.0, suspect_lease: float = 0.0) -> list[tuple[str, int]]:
     """Lend what waits; return ids and how often each was lent by then."""
-    return [(one.batch_id, one.tries) for one in store.take(10_000, lease)]
+    found = store.take(10_000, lease, suspect_lease=max(lease, suspect_lease))
+    return [(one.batch_id, one.tries) for one in found]
 
 
 def test_loans_are_counted_until_the_batch_is_matched(store: Store) -> None:
@@ -41,6 +43,16 @@ def test_loans_are_counted_until_the_batch_is_matched(store: Store) -> None:
     assert lend(store) == []
     assert store.redis.hmget(f"{PREFIX}batch:{batch_id}", "tries", "router") == [None, None]
     assert report(store).broken == []
+
+
+def test_an_answer_that_finds_no_room_counts_as_one(store: Store) -> None:
+    (batch_id,) = accept(store, 1)
+    store.redis.hset(f"{PREFIX}marks", "letters", 1)
+    letter = Letter("a", "?", [{"code": "condition.error"}], batch_id=batch_id)
+
+    for _ in range(3):
+        assert lend(store) == [(batch_id, 1)]
+        assert store.match([Verdict(batch_id, (), 0, 0, 3, [letter])]) == [False]
 
 
 def test_a_batch_that_comes_back_is_lent_with_fewer_and_at_last_alone(store: Store) -> None:
@@ -65,8 +77,8 @@ def test_a_suspect_is_lent_for_longer(store: Store) -> None:
     for _ in range(3):
         lend(store)
 
-    assert [one.batch_id for one in store.take(8, 0.0, suspect_lease=LONG)] == [suspect]
-    assert lend(store) == []
+    assert lend(store, suspect_lease=LONG) == [(suspect, 4)]
+    assert lend(store, suspect_lease=LONG) == []
 
 
 def test_a_router_that_leaves_a_batch_behind_lets_others_be_nudged(store: Store) -> None:
@@ -80,9 +92,16 @@ def test_a_router_that_leaves_a_batch_behind_lets_others_be_nudged(store: Store)
     assert store.accept(str(ULID()), make_batch()).nudge
 
 
+class Silence:
+    """Sends nothing."""
+
+    def router(self) -> None: ...
+    def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None: ...
+
+
 @pytest.fixture
 def journey(store: Store) -> Journey:
-    return Journey(store, RouteTable([]), lambda nudge: None)
+    return Journey(store, RouteTable([]), Silence())
 
 
 def test_what_a_dead_router_held_is_lent_again_at_the_next_sweep(store: Store, journey: Journey) -> None:
@@ -91,11 +110,11 @@ def test_what_a_dead_router_held_is_lent_again_at_the_next_sweep(store: Store, j
     mine, theirs = accept(store, 1), accept(store, 2)
     store.take(3, LONG, router=holder.token("router"))
     store.take(6, LONG, router=dead, stay=True)
-    assert lend(store) == []
+    assert lend(store, LONG) == []
 
     assert journey.sweep() == 1, "the router is nudged at once"
 
-    assert lend(store) == [(batch_id, 2) for batch_id in theirs]
+    assert lend(store, LONG) == [(batch_id, 2) for batch_id in theirs]
     assert store.routers() == [holder.token("router")]
     assert mine
 

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 def fated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
     """Give a crew that serves the routes of `poison_routes.py`."""
     routes = Path(__file__).with_name("poison_routes.py")
-    with crew_at_work(tmp_path_factory.mktemp("poison"), routes) as at_work:
+    time_for_trials = {"CANDLEFLEET_TASK_TIME_LIMIT": "30", "CANDLEFLEET_VISIBILITY_TIMEOUT": "60"}
+    with crew_at_work(tmp_path_factory.mktemp("poison"), routes, **time_for_trials) as at_work:
         yield at_work
 
 
