@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 MOST_SILENT: Final = 3
 #: Seconds for which one task goes on taking what waits, before it lets others at the queue.
 TURN: Final = 1.0
+#: Seconds after which a task begins no further write: others of its queue may be more urgent.
+TURN_OF_WRITES: Final = 5.0
 #: Seconds after which a router that found nothing looks once more before it leaves.
 LINGER: Final = 0.01
 #: Seconds after which a destination that did not answer is tried again at the earliest, and at the latest.
@@ -91,7 +94,7 @@ class Journey:
         self.lease = lease
         self.retry_cap = retry_cap
         self.trial = trial
-        self.destinations = OpenDestinations()
+        self.destinations = OpenDestinations(turn=TURN_OF_WRITES)
         self._keeper = Keeper(store, lease)
 
     # -- route --------------------------------------------------------------------------------
@@ -216,6 +219,9 @@ class Journey:
     def _conclude(self, route: Route, outcome: Outcome, *, closes: bool) -> int:
         claim, error = outcome.claim, outcome.written.error
         start, stop = outcome.failing
+        if outcome.is_cut_short:
+            left = [claim.rows - start] if start else [claim.rows // 2, claim.rows - claim.rows // 2]
+            return self._settle(claim, outcome.before(start), [Rest(rows) for rows in left], closes=closes)
         if error is None:
             return self._settle(claim, outcome.before(claim.rows), closes=closes)
         if isinstance(error, TerminalError) and stop - start > 1:
@@ -243,10 +249,9 @@ class Journey:
 
     def _wait(self, route: Route, outcome: Outcome, error: UnavailableError | ConfigError) -> int:
         name = self.table.destination_name(route.route_id)
-        asked = getattr(error, "retry_after", None)
         delay = self.store.pause(
             name,
-            asked=None if asked is None else min(max(0.0, asked), self.retry_cap),
+            asked=_asked(error, self.retry_cap),
             first=max(FIRST_PROBE, route.retry_delay),
             most=min(MOST_PROBE, self.retry_cap),
             error=said(error),
@@ -310,6 +315,7 @@ class Journey:
         for part_id, token in self.store.holders().items():
             if holder.is_dead(token):
                 self.store.release(part_id, token)
+        self.store.watch_memory()
         found = self.store.sweep(ahead=max(self.lease, self.retry_cap))
         if found.router:
             self.post.router()
@@ -321,6 +327,15 @@ class Journey:
     def close(self) -> None:
         """Close every destination this process has open."""
         self.destinations.close()
+
+
+# A destination of the user's may say anything; what is not a number of seconds was not said.
+def _asked(error: Exception, most: float) -> float | None:
+    try:
+        seconds = float(getattr(error, "retry_after", None) or "nan")
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(seconds) else min(max(0.0, seconds), most)
 
 
 def is_ordered(route: Route) -> bool:

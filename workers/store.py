@@ -42,6 +42,9 @@ PART_ROWS: Final = 10_000  #: most rows of a part
 BACKLOG_ROWS: Final = 50_000  #: most rows of a part while more than this many wait
 MOST_PARTS: Final = 32  #: most parts of a flush
 FIRST_NUDGE: Final = 5.0  #: seconds until a part's nudge is thought lost
+#: Shares of Redis' memory above which nothing more is accepted, and below which it is again.
+_NEARLY_FULL: Final = 0.8
+_ROOM_AGAIN: Final = 0.7
 SERVED_FOR: Final = 30.0  #: seconds for which a worker's word that it serves a route is good
 
 
@@ -55,9 +58,9 @@ class Store:
     def __init__(self, client: redis.Redis, *, memory: int = 1 << 30, remember: int = 3600) -> None:
         """Take a client that returns bytes; `memory` is in bytes, `remember` the life of a batch id in s."""
         self.redis = client
+        self.memory = memory
         self.high = int(memory * 0.6)
         self.low = int(memory * 0.5)
-        self.letters_mark = int(memory * 0.2)
         self.remember = remember
         self._scripts = {name: client.register_script(source) for name, source in _sources().items()}
 
@@ -355,9 +358,26 @@ class Store:
         return Sweep(bool(router), nudges, [route.decode() for route in routes])
 
     def mark(self) -> None:
-        """Tell the scripts how many bytes the dead letters may take."""
+        """Tell the scripts how many bytes the dead letters may take: a fifth of what the fleet may fill."""
         with self._translated():
-            self.redis.hset(PREFIX + "marks", mapping={"letters": self.letters_mark})
+            memory: dict[str, Any] = self.redis.info("memory")
+            most = min(self.memory, memory["maxmemory"] or self.memory)
+            self.redis.hset(PREFIX + "marks", mapping={"letters": most // 5})
+
+    def watch_memory(self) -> None:
+        """Close the door while Redis itself is nearly full, whatever fills it, and open it again.
+
+        The scripts count the bytes of points and letters; records, messages and others' keys are seen here.
+        """
+        key = PREFIX + "crowded"
+        with self._translated():
+            memory: dict[str, Any] = self.redis.info("memory")
+            used, most = memory["used_memory"], memory["maxmemory"]
+            if most and used > _NEARLY_FULL * most:
+                why = f"Redis uses {used:,} of {most:,} bytes"
+                self.redis.set(key, why, ex=60)
+            elif not most or used < _ROOM_AGAIN * most:
+                self.redis.delete(key)
 
     def advertise(self, routes: Iterable[str]) -> None:
         """Say that a worker serves these routes, for the next `SERVED_FOR` seconds."""

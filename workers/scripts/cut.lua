@@ -43,7 +43,7 @@ end
 local allowed, tokens = math.huge, 0
 if policy.rate then
   local since = number(stats, 'tokens_at')
-  local passed = since > 0 and math.max(0, t - since) or 1
+  local passed = since <= t and t - since or 1 -- a clock that was put back gives a second
   local burst = math.max(policy.rate, 1)
   tokens = math.min(burst, number(stats, 'tokens') + passed * policy.rate)
   local recent, written = P .. 'recent:' .. route, 0
