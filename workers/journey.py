@@ -27,6 +27,7 @@ from workers.outcome import Outcome, Sums
 from workers.quarantine import decide_apart
 from workers.records import Claim, Debt, Letter, Nudge, Rest, Settlement, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
+from workers.unknown_routes import open_door
 
 logger = logging.getLogger(__name__)
 
@@ -316,6 +317,7 @@ class Journey:
             if holder.is_dead(token):
                 self.store.release(part_id, token)
         self.store.watch_memory()
+        open_door(self.store, self.table)
         found = self.store.sweep(ahead=max(self.lease, self.retry_cap))
         if found.router:
             self.post.router()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from celery import Task, chord, current_app, shared_task
 from celery.canvas import Signature
-from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown
+from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown, worker_ready
 from kombu.entity import Queue
 
 from router.errors import CandlefleetError, ConfigError
@@ -24,6 +24,7 @@ from workers.journey import Again, Journey
 from workers.records import Nudge
 from workers.settings import require_broker_url, settings
 from workers.store import Store
+from workers.unknown_routes import warn
 
 #: Celery's message priority on a Redis broker, where 0 is served first.
 PRIORITIES: Final = {RoutePriority.HIGH: 0, RoutePriority.NORMAL: 3, RoutePriority.LOW: 6}
@@ -200,6 +201,11 @@ def _prepare(options: Mapping[str, Any], **_: Any) -> None:
                 f"candlefleet: -Q {name}: there is no such queue{nearest(name, known)}; "
                 "`candlefleet routes list` shows them"
             )
+
+
+@worker_ready.connect
+def _name_unknown_routes(**_: Any) -> None:
+    warn(store(), table())
 
 
 @beat_init.connect
