@@ -1,4 +1,4 @@
-"""Points owed to a route that the routes file does not name: said aloud, kept, moved when a person says so."""
+"""Points owed to a route that the routes file does not name: said aloud, kept, moved on request."""
 
 from __future__ import annotations
 
