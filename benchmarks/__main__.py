@@ -24,6 +24,7 @@ CASES: Final = (
     "memory",
     "producer",
     "flush",
+    "policies",
     "latency",
     "end_to_end",
 )  # the short ones first
