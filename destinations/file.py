@@ -15,7 +15,7 @@ import polars as pl
 
 from destinations.base import DataDestination
 from destinations.compression import PLAIN, Content, compression
-from destinations.filenames import FilenamePattern, FileRows
+from destinations.filenames import FilenamePattern, FilePlace, FileRows
 from destinations.growing import FileWrite
 from destinations.ledger import Ledger
 from destinations.records import Durability
@@ -127,6 +127,10 @@ class FileDestination(DataDestination):
     def place(self) -> str:
         """Return the root folder."""
         return str(self.ledger.root.path)
+
+    def owns(self) -> list[FilePlace]:
+        """Return the files that the pattern may name under the root."""
+        return [FilePlace(self.path, self.pattern)]
 
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route the ledger says are in the files; None: there is no ledger yet."""

@@ -14,7 +14,7 @@ from ulid import ULID
 
 from router.batch import BatchRows, PointBatch
 from router.errors import ConfigError, DecodeError, TerminalError, UnavailableError
-from router.matching import Matches, match
+from router.matching import Matches, combine, match
 from router.route import Route
 from router.rows import Rows
 from router.table import RouteTable
@@ -24,12 +24,14 @@ from workers.keeper import Keeper
 from workers.letters import letters_for, missing, reason, said
 from workers.open_destinations import OpenDestinations
 from workers.outcome import Outcome, Sums
+from workers.quarantine import decide_apart
 from workers.records import Claim, Debt, Letter, Nudge, Rest, Settlement, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
+from workers.unknown_routes import open_door
 
 logger = logging.getLogger(__name__)
 
-#: Claims in a row without an answer after which the data itself is suspected of killing its worker.
+#: Claims or loans in a row without an answer after which the data itself is suspected of killing its worker.
 MOST_SILENT: Final = 3
 #: Seconds for which one task goes on taking what waits, before it lets others at the queue.
 TURN: Final = 1.0
@@ -74,6 +76,7 @@ class Journey:
         post: Sends the messages.
         lease: Seconds for which a part is held; renewed while it is worked on.
         retry_cap: Most seconds between two attempts.
+        trial: Seconds for which the conditions may be tried on a batch whose routers died.
     """
 
     def __init__(
@@ -84,12 +87,14 @@ class Journey:
         *,
         lease: float = 15.0,
         retry_cap: float = 60.0,
+        trial: float = 60.0,
     ) -> None:
         self.store = store
         self.table = table
         self.post = post
         self.lease = lease
         self.retry_cap = retry_cap
+        self.trial = trial
         self.destinations = OpenDestinations(turn=TURN_OF_WRITES)
         self._keeper = Keeper(store, lease)
 
@@ -101,8 +106,9 @@ class Journey:
         While batches keep coming it stays, for a message costs more than a second look.
         """
         routed, ends, leaving = 0, time.monotonic() + TURN, False
+        router = holder.token("router")
         while True:
-            waiting = self.store.take(BACKLOG_ROWS, self.lease, stay=not leaving)
+            waiting = self._take(router, stay=not leaving)
             if waiting:
                 routed, leaving = routed + self._route(waiting), False
                 if time.monotonic() > ends:
@@ -114,6 +120,10 @@ class Journey:
                 leaving = True
                 time.sleep(LINGER)
 
+    def _take(self, router: str, *, stay: bool) -> list[Waiting]:
+        longer = self.lease + self.trial
+        return self.store.take(BACKLOG_ROWS, self.lease, stay=stay, router=router, suspect_lease=longer)
+
     def _route(self, waiting: Sequence[Waiting]) -> int:
         verdicts, points = self.judge(waiting)
         self.store.match(verdicts)
@@ -123,19 +133,24 @@ class Journey:
     def judge(self, waiting: Sequence[Waiting]) -> tuple[list[Verdict], int]:
         """Match batches all at once; return one verdict a batch, and the number of points in them."""
         verdicts, batches = [], []
-        for batch_id, data, points, _ in waiting:
+        for batch_id, data, points, *_ in waiting:
             try:
                 batches.append(PointBatch.from_ipc(data, [BatchRows(batch_id, Rows.all(points))]))
             except DecodeError as error:
                 letter = Letter("", data.hex(), [reason(error.code, error.message)], batch_id=batch_id)
                 verdicts.append(Verdict(batch_id, (), 0, 0, points, [letter]))
         together = PointBatch.concat(batches)
-        matches = match(self.table, together)
+        matches = self._match(together, suspected=any(one.tries > MOST_SILENT for one in waiting))
         start = 0
         for batch in batches:
             verdicts.append(self._verdict(matches, batch, start))
             start += len(batch)
         return verdicts, len(together)
+
+    def _match(self, batch: PointBatch, *, suspected: bool) -> Matches:
+        if not suspected or not len(batch):
+            return match(self.table, batch)
+        return combine(self.table, len(batch), decide_apart(self.table, batch, self.trial))
 
     def _verdict(self, matches: Matches, batch: PointBatch, start: int) -> Verdict:
         batch_id, stop = batch.parts[0].batch_id, start + len(batch)
@@ -148,7 +163,7 @@ class Journey:
             Letter(
                 failure.route_id,
                 batch[failure.row - start].to_json_dict(),
-                [reason("condition.error", failure.message)],
+                [reason(failure.code, failure.message)],
                 batch_id=batch_id,
                 row=failure.row - start,
             )
@@ -296,10 +311,13 @@ class Journey:
 
     def sweep(self) -> int:
         """Nudge whatever seems to have lost its nudge or its worker; return the number of nudges."""
+        for router in filter(holder.is_dead, self.store.routers()):
+            self.store.take_back(router)
         for part_id, token in self.store.holders().items():
             if holder.is_dead(token):
                 self.store.release(part_id, token)
         self.store.watch_memory()
+        open_door(self.store, self.table)
         found = self.store.sweep(ahead=max(self.lease, self.retry_cap))
         if found.router:
             self.post.router()

@@ -40,12 +40,16 @@ class Accepted(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A batch lent to a router: its points as IPC bytes, how many, and the context they came with."""
+    """A batch lent to a router: its points as IPC bytes, how many, and the context they came with.
+
+    `tries` counts its loans, this one included: above one, a router did not live to say what it found.
+    """
 
     batch_id: str
     data: bytes
     points: int
     context: dict[str, Any]
+    tries: int = 1
 
 
 class Debt(NamedTuple):
