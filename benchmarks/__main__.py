@@ -18,7 +18,16 @@ from benchmarks.machine import describe
 from benchmarks.progress import say
 from benchmarks.results import Figure, headlines, markdown, save
 
-CASES: Final = ("matching", "encoders", "memory", "producer", "latency", "end_to_end")  # the short ones first
+CASES: Final = (
+    "matching",
+    "encoders",
+    "memory",
+    "producer",
+    "flush",
+    "policies",
+    "latency",
+    "end_to_end",
+)  # the short ones first
 LONGEST: Final = 15 * 60  #: seconds after which the whole run is given up
 RESULTS: Final = Path(__file__).parent / "results"
 

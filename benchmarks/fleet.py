@@ -95,7 +95,7 @@ class Bench:
 
 
 @contextmanager
-def running(durability: Durability, *, timed: bool = False) -> Iterator[Bench]:
+def running(durability: Durability, *, timed: bool = False, routes: Path = ROUTES) -> Iterator[Bench]:
     """Start Redis, router, destination workers and Beat; stop them and remove everything afterwards.
 
     What the processes said last is printed if anything fails, since their logs are removed too.
@@ -106,7 +106,7 @@ def running(durability: Durability, *, timed: bool = False) -> Iterator[Bench]:
         variables = {"BENCH_OUT": out, "BENCH_DURABILITY": durability}
         if timed:
             variables["BENCH_WRITTEN"] = out / "written.jsonl"
-        settings = Settings(dir=folder / "fleet", routes=ROUTES, broker_url=None)
+        settings = Settings(dir=folder / "fleet", routes=routes, broker_url=None)
         with environment(**variables), Fleet(settings, flower=False) as fleet:
             try:
                 bench = Bench(fleet, fleet.start(), out)

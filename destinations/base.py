@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 from router.batch import PointBatch
 from router.points import NormalizedDataPoint
+from router.table import Place
 
 
 class DataDestination(ABC):
@@ -56,6 +58,10 @@ class DataDestination(ABC):
     def place(self) -> str:
         """Return where a person finds what was written, such as a folder; empty when there is no place."""
         return ""
+
+    def owns(self) -> Sequence[Place]:
+        """Return the places that no other destination may write to; routes that break it are refused."""
+        return ()
 
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route a record says are there that any process of this host can read.

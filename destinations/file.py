@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import polars as pl
 
 from destinations.base import DataDestination
 from destinations.compression import PLAIN, Content, compression
-from destinations.filenames import FilenamePattern, FileRows
+from destinations.filenames import FilenamePattern, FilePlace, FileRows
 from destinations.growing import FileWrite
 from destinations.ledger import Ledger
 from destinations.records import Durability
@@ -69,7 +70,7 @@ class FileDestination(DataDestination):
         self.path = Path(path)
         self.pattern = FilenamePattern(filename_pattern.removesuffix(packing.suffix) + packing.suffix)
         self._pack = packing.pack
-        self._held: list[PointBatch] | None = None  # the writes of one task, committed together
+        self._task = threading.local()  # what the task of this thread writes together
         self.ledger = Ledger(
             self.path,
             header=bytes(packing.pack(header)) if header else b"",
@@ -96,11 +97,12 @@ class FileDestination(DataDestination):
     @contextmanager
     def together(self) -> Iterator[None]:
         """Make one commit of the writes in a context: it costs as much for a row as for ten thousand."""
-        self._held = []
+        held: list[PointBatch] = []
+        self._task.held = held
         try:
             yield
         finally:
-            held, self._held = self._held, None
+            self._task.held = None
             if held:
                 self.ledger.commit(PointBatch.concat(held), self._writes)
 
@@ -112,10 +114,11 @@ class FileDestination(DataDestination):
             UnavailableError: The disk is full, or a file is not what the ledger says it is.
             TerminalError: A batch of this id with other points was written before.
         """
-        if self._held is None:
+        held: list[PointBatch] | None = getattr(self._task, "held", None)
+        if held is None:
             self.ledger.commit(batch, self._writes)
         else:
-            self._held.append(batch)
+            held.append(batch)
 
     def close(self) -> None:
         """Close root and ledger; twice is harmless."""
@@ -124,6 +127,10 @@ class FileDestination(DataDestination):
     def place(self) -> str:
         """Return the root folder."""
         return str(self.ledger.root.path)
+
+    def owns(self) -> list[FilePlace]:
+        """Return the files that the pattern may name under the root."""
+        return [FilePlace(self.path, self.pattern)]
 
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route the ledger says are in the files; None: there is no ledger yet."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import pairwise, product
+from pathlib import Path
+from string import ascii_letters, digits
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -23,6 +25,7 @@ FIELDS: Final = {
     "source": pl.col("source"),
 }
 _DATE_FORMAT: Final = "%Y%m%d"
+_DATE_LENGTH: Final = 8
 
 #: Fields whose text anybody may choose; the others come from short lists.
 FREE_TEXT: Final = frozenset({"symbol", "source"})
@@ -37,6 +40,9 @@ _HASH_BYTES: Final = 16
 
 _PIECE: Final = re.compile(r"\{(?P<field>[^{}]*)\}|(?P<literal>[^{}]+)|(?P<stray>[{}])")
 _KEPT_FOR_VALUES: Final = frozenset("%~")
+_DIGITS: Final = frozenset(digits)
+#: The characters that encoded values are made of.
+_IN_VALUES: Final = frozenset(ascii_letters + digits + "._-%~")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -64,6 +70,31 @@ class FileRows(NamedTuple):
     name: str
     values: dict[str, str]
     rows: int
+
+
+class Step(NamedTuple):
+    """One character of a name, out of some, or one and any more of them."""
+
+    characters: frozenset[str]
+    repeats: bool = False
+
+
+class FilePlace(NamedTuple):
+    """The files that a pattern may name under a root folder: what a destination owns."""
+
+    root: Path
+    pattern: FilenamePattern
+
+    def overlaps(self, other: object) -> bool:
+        """Return whether one file may belong to both, were it only in doubt."""
+        return isinstance(other, FilePlace) and _may_meet(self._steps(), other._steps())
+
+    # The root goes along: what is a folder to one may be part of the other's pattern.
+    def _steps(self) -> list[Step]:
+        return [*_spelled(f"{self.root.resolve()}/"), *self.pattern.steps()]
+
+    def __str__(self) -> str:
+        return f"{self.root}/{self.pattern.text}"
 
 
 class FilenamePattern:
@@ -97,6 +128,18 @@ class FilenamePattern:
         }
         return "".join(encoded[piece.text] if piece.is_field else piece.text for piece in self._pieces)
 
+    def steps(self) -> list[Step]:
+        """Return how its names are spelled, character by character; more names than it makes may be so."""
+        steps: list[Step] = []
+        for piece in self._pieces:
+            if not piece.is_field:
+                steps += _spelled(piece.text)
+            elif piece.text == "date":
+                steps += [Step(_DIGITS)] * _DATE_LENGTH
+            else:
+                steps.append(Step(_IN_VALUES - self._escaped[piece.text], repeats=True))
+        return steps
+
     def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[FileRows]]:
         """Return the frame with the rows of each file together, in their order, and what each file gets."""
         if not self.fields:
@@ -111,6 +154,27 @@ class FilenamePattern:
             for row, count in zip(values.iter_rows(named=True), counts, strict=True)
         ]
         return (frame if order.is_sorted() else frame[order]), files
+
+
+def _spelled(text: str) -> list[Step]:
+    return [Step(frozenset(character)) for character in text]
+
+
+def _may_meet(one: Sequence[Step], other: Sequence[Step]) -> bool:
+    """Return whether some text is spelled by both: whether their ends can be reached side by side."""
+    ends = (len(one), len(other))
+    seen, open_ = {(0, 0)}, [(0, 0)]
+    while open_:
+        i, j = open_.pop()
+        if (i, j) == ends:
+            return True
+        if i == ends[0] or j == ends[1] or one[i].characters.isdisjoint(other[j].characters):
+            continue
+        stays = ([i] if one[i].repeats else [], [j] if other[j].repeats else [])
+        reached = set(product([i + 1, *stays[0]], [j + 1, *stays[1]])) - seen
+        seen |= reached
+        open_ += reached
+    return False
 
 
 class _Piece(NamedTuple):

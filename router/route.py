@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import polars as pl
 
 from router.batch import PointBatch
+from router.check_numbers import shown
 from router.conditions import Condition, compile_condition, name_of
 from router.errors import ConfigError
 from router.names import NAME_RULE, is_name, nearest
@@ -20,6 +21,8 @@ from router.points import NormalizedDataPoint
 
 #: The id under which points that match no route are delivered; no other route may have it.
 DEFAULT_ROUTE_ID: Final = "default"
+#: Most points of one write, which is held in memory whole.
+MOST_BATCH_SIZE: Final = 1_000_000
 #: Seconds a point waits for its batch to fill when a route has a batch_size and names no batch_timeout.
 DEFAULT_BATCH_TIMEOUT: Final = 5.0
 
@@ -54,23 +57,28 @@ class _Range(NamedTuple):
     whole: bool = False
     above: bool = False  # True: `lowest` itself is refused
     optional: bool = True
+    highest: float = math.inf
 
     def allows(self, value: Any) -> bool:
-        number = isinstance(value, Integral if self.whole else Real) and not isinstance(value, bool)
-        return (
-            number
-            and math.isfinite(value)
-            and (value > self.lowest or (value == self.lowest and not self.above))
-        )
+        if isinstance(value, bool) or not isinstance(value, Integral if self.whole else Real):
+            return False
+        try:
+            number = float(value)
+        except OverflowError:
+            return False
+        enough = number > self.lowest if self.above else number >= self.lowest
+        return enough and number <= self.highest and math.isfinite(number)
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a finite number"
-        side = "above" if self.above else "of at least"
-        return f"{kind} {side} {self.lowest:g}{' or None' if self.optional else ''}"
+        side = f"{'above' if self.above else 'of at least'} {self.lowest:g}"
+        if self.highest < math.inf:
+            side = f"from {self.lowest:g} to {self.highest:,}"
+        return f"{kind} {side}{' or None' if self.optional else ''}"
 
 
 _RANGES: Final = {
-    "batch_size": _Range(1, whole=True),
+    "batch_size": _Range(1, whole=True, highest=MOST_BATCH_SIZE),
     "batch_timeout": _Range(0, above=True),
     "max_retries": _Range(0, whole=True, optional=False),
     "retry_delay": _Range(0, optional=False),
@@ -270,7 +278,7 @@ def _in_range(route: Route, name: str, bounds: _Range) -> float | None:
     if value is None and bounds.optional:
         return None
     if not bounds.allows(value):
-        raise ConfigError("range", f"{route.route_id}.{name}", f"must be {bounds}, not {value!r}")
+        raise ConfigError("range", f"{route.route_id}.{name}", f"must be {bounds}, not {shown(value)}")
     return int(value) if bounds.whole else float(value)
 
 

@@ -6,16 +6,23 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from router.conditions import said
 from router.errors import ConfigError
 from router.names import NAME_RULE, is_name, nearest
 from router.route import DEFAULT_ROUTE_ID, DefaultRoute, Destination, Route
+
+
+class Place(Protocol):
+    """Something that one destination owns, such as the files of a folder; `str` tells people which."""
+
+    def overlaps(self, other: object) -> bool:
+        """Return whether a write to one may touch the other; also when that is in doubt."""
 
 
 class RouteTable:
@@ -30,7 +37,8 @@ class RouteTable:
 
         Raises:
             ConfigError: Two routes have one id (``route.duplicate_id``), two destinations one name
-                (``destination.duplicate_name``), a name cannot name a queue (``destination.name``),
+                (``destination.duplicate_name``) or one place (``destination.shared_place``), a name
+                cannot name a queue (``destination.name``),
                 or something among the routes is not one (``type``).
         """
         self._routes: dict[str, Route] = {}
@@ -44,6 +52,7 @@ class RouteTable:
             self._routes[route.route_id] = route
         self._default = None if default_destination is None else DefaultRoute(default_destination)
         self._names, self._destinations = _named(self._everything())
+        _check_places(self._destinations)
 
     @property
     def default_destination(self) -> Destination | None:
@@ -129,6 +138,21 @@ def _named(routes: Iterable[Route]) -> tuple[dict[str, str], dict[str, Destinati
             )
         names[route.route_id] = name
     return names, destinations
+
+
+def _check_places(destinations: Mapping[str, Destination]) -> None:
+    owned: list[tuple[str, Place]] = []
+    for name, destination in destinations.items():
+        for place in getattr(destination, "owns", tuple)():
+            for other, taken in owned:
+                if other != name and place.overlaps(taken):
+                    raise ConfigError(
+                        "destination.shared_place",
+                        f"{name}.destination",
+                        f"may write to {place}, which the destination {other!r} may write to as well "
+                        f"({taken}): give both routes one destination, or these two different places",
+                    )
+            owned.append((name, place))
 
 
 def load_routes(path: str | Path) -> RouteTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ from ulid import ULID
 
 from router.batch import PointBatch
 from router.errors import ConfigError, DecodeError, TerminalError, UnavailableError
-from router.matching import Matches, match
+from router.matching import Matches, combine, match
 from router.route import Route
 from router.rows import Rows
 from router.table import RouteTable
@@ -26,15 +27,19 @@ from workers.letters import letter_for, letters_for, missing, reason, said
 from workers.open_destinations import OpenDestinations
 from workers.outcome import Outcome, Sums
 from workers.overflow import overflow
+from workers.quarantine import decide_apart
 from workers.records import Claim, Debt, Letter, Nudge, Replay, Rest, Settlement, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
+from workers.unknown_routes import open_door
 
 logger = logging.getLogger(__name__)
 
-#: Claims in a row without an answer after which the data itself is suspected of killing its worker.
+#: Claims or loans in a row without an answer after which the data itself is suspected of killing its worker.
 MOST_SILENT: Final = 3
 #: Seconds for which one task goes on taking what waits, before it lets others at the queue.
 TURN: Final = 1.0
+#: Seconds after which a task begins no further write: others of its queue may be more urgent.
+TURN_OF_WRITES: Final = 5.0
 #: Seconds after which a router that found nothing looks once more before it leaves.
 LINGER: Final = 0.01
 _UNKNOWN: Final = "this worker's routes file has no such route any more"
@@ -76,6 +81,7 @@ class Journey:
         lease: Seconds for which a part is held; renewed while it is worked on.
         retry_cap: Most seconds between two attempts.
         folder: Where the fleet keeps files: points above a `max_owed` whose route says so.
+        trial: Seconds for which the conditions may be tried on a batch whose routers died.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Journey:
         *,
         lease: float = 15.0,
         retry_cap: float = 60.0,
+        trial: float = 60.0,
         folder: Path = Path(".candlefleet"),
     ) -> None:
         self.store = store
@@ -93,8 +100,9 @@ class Journey:
         self.post = post
         self.lease = lease
         self.retry_cap = retry_cap
+        self.trial = trial
         self.folder = folder
-        self.destinations = OpenDestinations()
+        self.destinations = OpenDestinations(turn=TURN_OF_WRITES)
         self._keeper = Keeper(store, lease)
 
     # -- route --------------------------------------------------------------------------------
@@ -105,8 +113,9 @@ class Journey:
         While batches keep coming it stays, for a message costs more than a second look.
         """
         routed, ends, leaving = 0, time.monotonic() + TURN, False
+        router = holder.token("router")
         while True:
-            waiting = self.store.take(BACKLOG_ROWS, self.lease, stay=not leaving)
+            waiting = self._take(router, stay=not leaving)
             if waiting:
                 routed, leaving = routed + self._route(waiting), False
                 if time.monotonic() > ends:
@@ -118,6 +127,10 @@ class Journey:
                 leaving = True
                 time.sleep(LINGER)
 
+    def _take(self, router: str, *, stay: bool) -> list[Waiting]:
+        longer = self.lease + self.trial
+        return self.store.take(BACKLOG_ROWS, self.lease, stay=stay, router=router, suspect_lease=longer)
+
     def _route(self, waiting: Sequence[Waiting]) -> int:
         verdicts, points = self.judge(waiting)
         self.store.match(verdicts)
@@ -127,6 +140,7 @@ class Journey:
     def judge(self, waiting: Sequence[Waiting]) -> tuple[list[Verdict], int]:
         """Match batches all at once; return one verdict a batch, and the number of points in them."""
         verdicts, batches = [], []
+        suspected = any(one.tries > MOST_SILENT for one in waiting)
         for one in waiting:
             try:
                 batch = PointBatch.from_ipc(one.data, one.names)
@@ -138,14 +152,19 @@ class Journey:
             if one.replay is None:
                 batches.append(batch)
             else:
-                verdicts.append(self._verdict_of_replay(one.batch_id, one.replay, batch))
+                verdicts.append(self._verdict_of_replay(one.batch_id, one.replay, batch, suspected=suspected))
         together = PointBatch.concat(batches)
-        matches = match(self.table, together)
+        matches = self._match(self.table, together, suspected=suspected)
         start = 0
         for batch in batches:
             verdicts.append(self._verdict(matches, batch, start))
             start += len(batch)
         return verdicts, len(together)
+
+    def _match(self, table: RouteTable, batch: PointBatch, *, suspected: bool) -> Matches:
+        if not suspected or not len(batch):
+            return match(table, batch)
+        return combine(table, len(batch), decide_apart(table, batch, self.trial))
 
     def _verdict(self, matches: Matches, batch: PointBatch, start: int) -> Verdict:
         batch_id, stop = batch.parts[0].batch_id, start + len(batch)
@@ -155,7 +174,7 @@ class Journey:
             if len(rows := _within(selected, start, stop))
         ]
         letters = [
-            letter_for(failure.route_id, batch, failure.row - start, "condition.error", failure.message)
+            letter_for(failure.route_id, batch, failure.row - start, failure.code, failure.message)
             for failure in matches.failures
             if start <= failure.row < stop
         ]
@@ -163,7 +182,9 @@ class Journey:
         failed = len(_within(matches.failed_only, start, stop))
         return Verdict(batch_id, debts, len(batch) - unmatched - failed, unmatched, failed, letters)
 
-    def _verdict_of_replay(self, batch_id: str, replay: Replay, batch: PointBatch) -> Verdict:
+    def _verdict_of_replay(
+        self, batch_id: str, replay: Replay, batch: PointBatch, *, suspected: bool
+    ) -> Verdict:
         """Judge dead letters that are replayed: their route takes them, if need be by its condition."""
         route_id, points = replay.route_id, len(batch)
         if not replay.asks:
@@ -173,10 +194,10 @@ class Journey:
             return Verdict(batch_id, (), 0, 0, points, letters)
         asked = copy(self.table.route(route_id))
         asked.enabled = True  # whoever replays its letters wants an answer
-        matches = match(RouteTable([asked]), batch)
+        matches = self._match(RouteTable([asked]), batch, suspected=suspected)
         debts = [self._debt(route_id, rows) for rows in matches.selections.values()]
         letters = [
-            letter_for(route_id, batch, failure.row, "condition.error", failure.message)
+            letter_for(route_id, batch, failure.row, failure.code, failure.message)
             for failure in matches.failures
         ]
         return Verdict(batch_id, debts, matches.routed, len(matches.unmatched), len(letters), letters)
@@ -233,6 +254,9 @@ class Journey:
     def _conclude(self, route: Route, outcome: Outcome, *, closes: bool) -> int:
         claim, error = outcome.claim, outcome.written.error
         start, stop = outcome.failing
+        if outcome.is_cut_short:
+            left = [claim.rows - start] if start else [claim.rows // 2, claim.rows - claim.rows // 2]
+            return self._settle(claim, outcome.before(start), [Rest(rows) for rows in left], closes=closes)
         if error is None:
             return self._settle(claim, outcome.before(claim.rows), closes=closes)
         if isinstance(error, TerminalError) and stop - start > 1:
@@ -260,10 +284,9 @@ class Journey:
 
     def _wait(self, route: Route, outcome: Outcome, error: UnavailableError | ConfigError) -> int:
         name = self.table.destination_name(route.route_id)
-        asked = getattr(error, "retry_after", None)
         delay = self.store.pause(
             name,
-            asked=None if asked is None else min(max(0.0, asked), self.retry_cap),
+            asked=_asked(error, self.retry_cap),
             first=max(FIRST_PROBE, route.retry_delay),
             most=min(MOST_PROBE, self.retry_cap),
             error=said(error),
@@ -322,10 +345,13 @@ class Journey:
 
     def sweep(self) -> int:
         """Nudge whatever seems to have lost its nudge or its worker; return the number of nudges."""
+        for router in filter(holder.is_dead, self.store.routers()):
+            self.store.take_back(router)
         for part_id, token in self.store.holders().items():
             if holder.is_dead(token):
                 self.store.release(part_id, token)
         self.store.watch_memory()
+        open_door(self.store, self.table)
         found = self.store.sweep(ahead=max(self.lease, self.retry_cap))
         if found.router:
             self.post.router()
@@ -340,6 +366,15 @@ class Journey:
     def close(self) -> None:
         """Close every destination this process has open."""
         self.destinations.close()
+
+
+# A destination of the user's may say anything; what is not a number of seconds was not said.
+def _asked(error: Exception, most: float) -> float | None:
+    try:
+        seconds = float(getattr(error, "retry_after", None) or "nan")
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(seconds) else min(max(0.0, seconds), most)
 
 
 def is_ordered(route: Route) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -20,10 +22,11 @@ class Written:
     """How far the writes of a batch came.
 
     Attributes:
-        rows: How many rows are done, from the first: written, or refused by name.
+        rows: How many rows are done, from the first: written, or refused by name. All of them, unless a write
+            failed or the turn was over.
         refused: Those that were refused: position in the batch, and why.
         failed: How many rows the write after them held, if it failed.
-        error: Why it did; None: everything is done.
+        error: Why it did; None: none failed.
     """
 
     rows: int = 0
@@ -35,12 +38,13 @@ class Written:
 class OpenDestinations:
     """One open instance of each destination, kept for the life of a worker process."""
 
-    def __init__(self) -> None:
-        """Open nothing yet."""
+    def __init__(self, turn: float = math.inf) -> None:
+        """Open nothing yet; after a turn of so many seconds no further write is begun."""
         self._open: dict[str, Destination] = {}
+        self._turn = turn
 
     def write(self, table: RouteTable, route_id: str, batch: PointBatch, size: int | None) -> Written:
-        """Write a batch to its route's destination, `size` rows a write, until a write fails.
+        """Write a batch to its route's destination, `size` rows a write, until one fails or the turn is over.
 
         After a failure other than a refusal the destination is opened anew by the next write.
         """
@@ -50,7 +54,11 @@ class OpenDestinations:
         try:
             destination = self._opened(name, table.route(route_id).destination)
             with _together(destination):
-                _write_each(destination, batch.for_route(route_id), size, written)
+                ends = time.monotonic() + self._turn
+                for chunk in batch.for_route(route_id).chunks(size):
+                    if written.error is not None or (written.rows and time.monotonic() > ends):
+                        break
+                    _write(destination, chunk, written)
         except Exception as error:  # whatever a destination raises: the journey says what happens next
             written = Written(failed=len(batch), error=error)
         if written.error is not None and not isinstance(written.error, TerminalError):
@@ -85,17 +93,16 @@ def _together(destination: Destination) -> AbstractContextManager[None]:
 
 
 # A refusal that names its rows, or can only mean the one row there is, does not stop the writes after it.
-def _write_each(destination: Destination, batch: PointBatch, size: int | None, written: Written) -> None:
-    for chunk in batch.chunks(size):
-        try:
-            destination.write_batch(chunk)
-        except TerminalError as error:
-            rows = (0,) if error.rows is None and len(chunk) == 1 else error.rows
-            if rows is None:
-                written.failed, written.error = len(chunk), error
-                return
-            written.refused += [(written.rows + row, said(error)) for row in sorted(set(rows))]
-        except Exception as error:
-            written.failed, written.error = len(chunk), error
+def _write(destination: Destination, chunk: PointBatch, written: Written) -> None:
+    try:
+        destination.write_batch(chunk)
+    except TerminalError as error:
+        rows = (0,) if len(chunk) == 1 else error.rows
+        if rows is None or not all(0 <= row < len(chunk) for row in rows):
+            written.failed, written.error = len(chunk), TerminalError(error.message)
             return
-        written.rows += len(chunk)
+        written.refused += [(written.rows + row, said(error)) for row in sorted(set(rows))]
+    except Exception as error:
+        written.failed, written.error = len(chunk), error
+        return
+    written.rows += len(chunk)

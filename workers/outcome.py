@@ -37,6 +37,11 @@ class Outcome:
     written: Written
 
     @property
+    def is_cut_short(self) -> bool:
+        """Whether the turn was over before everything was written."""
+        return self.written.error is None and self.written.rows < len(self.transformed.batch)
+
+    @property
     def failing(self) -> tuple[int, int]:
         """The rows of the part that the failed write held: from the first to behind the last."""
         if len(self.batch) != self.claim.rows:  # some are missing, so places in the part are not known

@@ -17,8 +17,9 @@ from router.batch import PointBatch
 from router.errors import DecodeError
 from router.route import Route
 from router.schema import POINT_SCHEMA
+from workers import holder
 from workers.letters import missing, reason
-from workers.records import Buried, Letter, Replay
+from workers.records import Buried, Claim, Letter, Replay
 from workers.store import BACKLOG_ROWS, Store
 
 logger = logging.getLogger(__name__)
@@ -27,28 +28,24 @@ logger = logging.getLogger(__name__)
 LEAVES: Final = 0.8
 #: Seconds for which a file that no letter names is left alone: its letter may be on the way.
 SETTLED_AFTER: Final = 60.0
+LEASE: Final = 60.0  #: seconds for which a part is held while it is written to a file
 
 _FOLDER: Final = "dead-letters"
 _NAMES: Final = b"candlefleet.names"
 
 
 def overflow(store: Store, route: Route, folder: Path) -> int:
-    """Make dead letters of the oldest pending points of a route above its max_owed; return how many points.
+    """Make dead letters of the oldest points of a route above its max_owed; return how many points.
 
-    Between any two steps a kill leaves the points pending, and at most a file that no letter names: the
-    next overflow removes it.
+    Between any two steps a kill leaves the points owed as they were, and at most a file that no letter
+    names: a later overflow removes it.
     """
     assert route.max_owed is not None
-    spilled, allowed = 0, int(LEAVES * route.max_owed)
+    spilled = 0
     try:
         _tidy(store, folder / _FOLDER / route.route_id, folder)
-        owed = store.owed(route.route_id)
-        if owed > route.max_owed:
-            while owed - spilled > allowed:
-                rows = _spill(store, route, folder, min(owed - spilled - allowed, BACKLOG_ROWS))
-                if not rows:
-                    break
-                spilled += rows
+        if (owed := store.owed().get(route.route_id, 0)) > route.max_owed:
+            spilled = _spill(store, route, folder, owed - int(LEAVES * route.max_owed))
     except OSError as error:
         why = f"{error.filename or folder}: {error.strerror}"
         logger.critical("Overflow not written.", extra={"route": route.route_id, "error": why})
@@ -58,32 +55,57 @@ def overflow(store: Store, route: Route, folder: Path) -> int:
 
 
 def _spill(store: Store, route: Route, folder: Path, most: int) -> int:
+    """Spill pending points, and then parts that nobody works on: a paused route may have all in parts."""
+    spilled, rows = 0, 1
+    while rows and spilled < most:
+        rows = _spill_pending(store, route, folder, min(most - spilled, BACKLOG_ROWS))
+        spilled += rows
+    for part_id in store.parts(route.route_id):
+        if spilled >= most:
+            break
+        claim = store.claim(part_id, holder.token(str(ULID())), LEASE)
+        if isinstance(claim, Claim):
+            spilled += _spill_part(store, route, folder, claim)
+    return spilled
+
+
+def _spill_pending(store: Store, route: Route, folder: Path, most: int) -> int:
     rows = store.oldest(route.route_id, most)
-    batch = store.load(rows)
     if not rows.rows:
         return 0
-    file = f"{_FOLDER}/{route.route_id}/{ULID()}.arrow"
+    file, letters = _kept(store, route, folder, rows)
+    verdict, why = store.spill(rows, file, letters)
+    return rows.rows if _done(store, route, folder / file, file, verdict, why) else 0
+
+
+def _spill_part(store: Store, route: Route, folder: Path, claim: Claim) -> int:
+    file, letters = _kept(store, route, folder, claim)
+    found = store.settle(claim, delivered=0, letters=letters)
+    if _done(store, route, folder / file, file, found.verdict, found.why):
+        return claim.rows
+    store.nack(claim, delay=0, counted=False, error=found.why)
+    return 0
+
+
+# The file of some rows, and the letters for them.
+def _kept(store: Store, route: Route, folder: Path, rows: Claim) -> tuple[str, list[Letter]]:
+    batch, file = store.load(rows), f"{_FOLDER}/{route.route_id}/{ULID()}.arrow"
     letters = missing(rows, batch)
     if len(batch):
         _write(folder / file, batch)
         why = f"the route owed more than its max_owed of {route.max_owed:,} points"
-        letters.append(
-            Letter(
-                route.route_id,
-                None,
-                [reason("owed.limit", why)],
-                rows=len(batch),
-                file=file,
-                host=socket.gethostname(),
-            )
-        )
-    verdict, why = store.spill(rows, file, letters)
-    if verdict == "spilled":
-        return rows.rows
-    (folder / file).unlink(missing_ok=True)
+        letter = Letter(route.route_id, None, [reason("owed.limit", why)], attempts=rows.attempts)
+        letters.append(letter._replace(rows=len(batch), file=file, host=socket.gethostname()))
+    return file, letters
+
+
+def _done(store: Store, route: Route, path: Path, file: str, verdict: str, why: str) -> bool:
+    if verdict in ("spilled", "settled") or file in store.spilled():  # its answer may have been lost
+        return True
+    path.unlink(missing_ok=True)
     if verdict == "full":
         logger.critical("No room for dead letters.", extra={"route": route.route_id, "why": why})
-    return 0
+    return False
 
 
 def _write(path: Path, batch: PointBatch) -> None:

@@ -152,12 +152,16 @@ class Revival(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A batch lent to a router: its points as IPC bytes, the name of its rows, the context they came with."""
+    """A batch lent to a router: its points as IPC bytes, the name of its rows, the context they came with.
+
+    `tries` counts its loans, this one included: above one, a router did not live to say what it found.
+    """
 
     batch_id: str
     data: bytes
     points: int
     context: dict[str, Any]
+    tries: int = 1
     number: int = 0
     digest: str = ""
     replay: Replay | None = None

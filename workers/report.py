@@ -16,8 +16,8 @@ class RouteReport:
     """One route: all in points, `rate` in points a second over the last 15 s, `seconds` from first to last.
 
     `owed` is `pending` plus `in_parts`. `failed` counts points whose condition could not be evaluated;
-    they are dead letters that never matched. `written` is what the destination itself says it holds of
-    this route, None where it cannot tell.
+    they are dead letters that never matched. `known` is False of a route that the routes file does not
+    name. `written` is what the destination itself says it holds of this route, None where it cannot tell.
     """
 
     route_id: str
@@ -34,6 +34,7 @@ class RouteReport:
     rate: float
     seconds: float
     served: bool
+    known: bool
     written: int | None
 
     @property
@@ -161,6 +162,7 @@ def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None) -> 
         rate=debt.get("rate", 0.0),
         seconds=max(0.0, debt.get("last", 0.0) - debt.get("since", 0.0)),
         served=bool(debt.get("served", False)),
+        known=known or table is None,
         written=_written(route_id, table) if known and table is not None else None,
     )
 

@@ -118,21 +118,48 @@ class Store:
         )
         return Accepted(answer[0].decode(), answer[1].decode(), bool(answer[2]))
 
-    def take(self, points: int, lease: float, *, stay: bool = False) -> list[Waiting]:
+    def take(
+        self,
+        points: int,
+        lease: float,
+        *,
+        stay: bool = False,
+        router: str = "",
+        suspect_lease: float | None = None,
+    ) -> list[Waiting]:
         """Return waiting batches, oldest first, up to about `points`; others pass over them for `lease` s.
 
-        With `stay` the router says that it will look again soon: until then nobody needs to nudge it.
+        A batch that was lent three times without an answer is a suspect, and comes alone.
+
+        Args:
+            points: About how many points at most; one batch comes, however large.
+            lease: Seconds until the batches are lent to another.
+            stay: The router will look again soon: until then nobody needs to nudge it.
+            router: A token of `workers.holder`, by which a sweep can tell that the router died.
+            suspect_lease: Seconds for which a suspect is lent; None: as any other.
         """
-        ids = [name.decode() for name in self._run("take", points, lease, int(stay))]
+        held = lease if suspect_lease is None else suspect_lease
+        answer = self._run("take", points, lease, int(stay), router, held)
+        ids, tries = [name.decode() for name in answer[::2]], map(int, answer[1::2])
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
                 pipe.hmget(_batch(batch_id), *_WAITING)
             found = pipe.execute()
         return [
-            _waiting(batch_id, fields)
-            for batch_id, fields in zip(ids, found, strict=True)
+            _waiting(batch_id, loans, fields)
+            for batch_id, loans, fields in zip(ids, tries, found, strict=True)
             if fields[0] is not None
         ]
+
+    def routers(self) -> list[str]:
+        """Return the tokens of routers that batches are lent to, or were until a moment ago."""
+        with self._translated():
+            tokens: Any = self.redis.zrange(PREFIX + "routers", 0, -1)
+        return [token.decode() for token in tokens]
+
+    def take_back(self, router: str) -> int:
+        """End the loans of a router that is dead; return how many batches others may take now."""
+        return int(self._run("take_back", router))
 
     def match(self, verdicts: Sequence[Verdict]) -> list[bool]:
         """Turn waiting batches into debts, each by itself.
@@ -159,6 +186,7 @@ class Store:
         batch_size: int | None = None,
         batch_timeout: float | None = None,
         rate_limit: float | None = None,
+        served_for: float = SERVED_FOR,
     ) -> list[Nudge]:
         """Turn pending rows of a route into the parts of a flush, oldest first, and return them in order.
 
@@ -173,6 +201,7 @@ class Store:
             batch_size: Rows a write: parts hold a multiple of it, and what is left stays until it is due.
             batch_timeout: Seconds after which a row is due.
             rate_limit: Points a second over the whole fleet.
+            served_for: Seconds for which a worker's word that it serves the route is good.
         """
         policy = {
             "window": 1 if ordered or rate_limit else 2,
@@ -181,7 +210,7 @@ class Store:
             "backlog_rows": BACKLOG_ROWS,
             "most_parts": 1 if ordered else most_parts,
             "first_nudge": FIRST_NUDGE,
-            "served_for": SERVED_FOR,
+            "served_for": served_for,
             "destination": destination,
             "batch_size": batch_size,
             "batch_timeout": batch_timeout,
@@ -189,6 +218,15 @@ class Store:
         }
         given = json.dumps({name: value for name, value in policy.items() if value is not None})
         return _nudges(route_id, self._run("cut", route_id, str(ULID()), given))
+
+    def parts(self, route_id: str) -> list[str]:
+        """Return the parts of a route that are not settled, in the order of their rows."""
+        with self._translated():
+            flushes: Any = self.redis.smembers(f"{PREFIX}flushes:{route_id}")
+            with self.redis.pipeline(transaction=False) as pipe:
+                for flush in flushes:
+                    pipe.smembers(f"{PREFIX}flush:{flush.decode()}")
+                return sorted(part.decode() for parts in pipe.execute() for part in parts)
 
     def flush(self, route_ids: Iterable[str] = ()) -> dict[str, int]:
         """Let nothing accepted by now wait for its write to fill; return the pending points by route.
@@ -377,6 +415,25 @@ class Store:
             found: set[bytes] = self.redis.smembers(PREFIX + "owing")  # type: ignore[assignment]
         return {route.decode() for route in found}
 
+    def owed(self) -> dict[str, int]:
+        """Return how many points each route owes, by its counters."""
+        routes = sorted(self.owing())
+        with self._translated(), self.redis.pipeline(transaction=True) as pipe:
+            for route_id in routes:
+                pipe.hmget(f"{PREFIX}route:{route_id}", "pending", "parted")
+            found = pipe.execute()
+        return {name: sum(int(n or 0) for n in counts) for name, counts in zip(routes, found, strict=True)}
+
+    def full(self) -> set[str]:
+        """Return the routes that owe more than their `max_owed`, for which senders wait."""
+        with self._translated():
+            routes: Any = self.redis.smembers(PREFIX + "full")
+        return {route.decode() for route in routes}
+
+    def forgive(self, route_id: str) -> bool:
+        """Let senders wait no longer for a route that no worker serves; False if one does, or none wait."""
+        return bool(self._run("forgive", route_id, SERVED_FOR))
+
     def snapshot(self) -> dict[str, Any]:
         """Return counters and debts of one instant; `workers.report` gives them their meaning."""
         report: dict[str, Any] = json.loads(self._run("snapshot"))
@@ -418,12 +475,6 @@ class Store:
             *pairs(revival.refused),
         )
         return [letter_id.decode() for letter_id in answer[1:]]
-
-    def owed(self, route_id: str) -> int:
-        """Return how many points a route owes, by its counters."""
-        with self._translated():
-            counts: Any = self.redis.hmget(f"{PREFIX}route:{route_id}", "pending", "parted")
-        return sum(int(count or 0) for count in counts)
 
     def oldest(self, route_id: str, rows: int) -> Claim:
         """Return the oldest pending rows of a route, to be looked at with `load`: nobody holds them."""
@@ -541,13 +592,14 @@ def _rows(batch_id: str, found: Sequence[bytes], start: int, stop: int) -> Batch
     return BatchRows(batch_id, Rows.decode(selection).slice(start, stop), int(number), digest.decode())
 
 
-def _waiting(batch_id: str, fields: Sequence[bytes]) -> Waiting:
+def _waiting(batch_id: str, tries: int, fields: Sequence[bytes]) -> Waiting:
     data, points, context, number, digest, replay = fields
     return Waiting(
         batch_id,
         data,
         int(points),
         json.loads(context),
+        tries,
         int(number),
         digest.decode(),
         Replay.from_json(replay) if replay else None,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from celery import Task, chord, current_app, shared_task
 from celery.canvas import Signature
-from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown
+from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown, worker_ready
 from kombu.entity import Queue
 
 from router.errors import CandlefleetError, ConfigError
@@ -24,6 +24,7 @@ from workers.journey import Again, Journey
 from workers.records import Nudge
 from workers.settings import require_broker_url, settings
 from workers.store import Store
+from workers.unknown_routes import warn
 
 #: Celery's message priority on a Redis broker, where 0 is served first.
 PRIORITIES: Final = {RoutePriority.HIGH: 0, RoutePriority.NORMAL: 3, RoutePriority.LOW: 6}
@@ -33,6 +34,8 @@ MOST_NUDGES: Final = 20
 LIMITED_TICK: Final = 0.25
 #: Seconds: a retry that is due later than that waits in Redis.
 LONGEST_RETRY: Final = 10.0
+#: How much of a task's time a suspected batch may be tried for.
+TRIAL_SHARE: Final = 0.7
 #: Seconds until the message of a worker that died is sent again; Celery's own 180 cannot be set otherwise.
 LOST_DELAY: Final = 1
 
@@ -61,7 +64,10 @@ def store() -> Store:
 def journey() -> Journey:
     """Return what the tasks of this process work with."""
     s = settings()
-    return Journey(store(), table(), Messages(), lease=s.lease, retry_cap=s.retry_cap, folder=s.dir)
+    trial = TRIAL_SHARE * s.task_time_limit
+    return Journey(
+        store(), table(), Messages(), lease=s.lease, retry_cap=s.retry_cap, trial=trial, folder=s.dir
+    )
 
 
 class Messages:
@@ -197,6 +203,11 @@ def _prepare(options: Mapping[str, Any], **_: Any) -> None:
                 f"candlefleet: -Q {name}: there is no such queue{nearest(name, known)}; "
                 "`candlefleet routes list` shows them"
             )
+
+
+@worker_ready.connect
+def _name_unknown_routes(**_: Any) -> None:
+    warn(store(), table())
 
 
 @beat_init.connect

@@ -226,13 +226,14 @@ class Crew:
 
 
 @contextlib.contextmanager
-def crew_at_work(folder: Path, routes: Path, without: Sequence[str] = ()) -> Iterator[Crew]:
+def crew_at_work(folder: Path, routes: Path, without: Sequence[str] = (), **changes: str) -> Iterator[Crew]:
     """Start a crew and wait until it serves every route; stop it at the end, Redis last.
 
     Args:
         folder: Where everything lies that it writes.
         routes: The routes file.
         without: Destinations whose queues it leaves to others.
+        changes: Settings other than those of `QUICK`.
     """
     exports = folder / "exports"
     with contextlib.ExitStack() as stack:
@@ -243,7 +244,7 @@ def crew_at_work(folder: Path, routes: Path, without: Sequence[str] = ()) -> Ite
             CANDLEFLEET_DIR=str(folder),
             CANDLEFLEET_ROUTES=str(routes),
             CANDLEFLEET_EXPORTS=str(exports),
-            **QUICK,
+            **QUICK | changes,
         )
         table = load_table(routes, exports)
         names = [name for name in table.destinations() if name not in without]

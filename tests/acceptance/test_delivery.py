@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -10,9 +11,21 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.acceptance.fleet_fixture import CANDLEFLEET, Crew, configured, crew_at_work, run, until
+from tests.acceptance.fleet_fixture import (
+    CANDLEFLEET,
+    CELERY,
+    QUIET,
+    Crew,
+    configured,
+    crew_at_work,
+    run,
+    running,
+    until,
+)
 from tests.make import make_frame
 from workers.fleet_delivery import FleetDelivery
+from workers.producer import Producer
+from workers.report import report
 
 
 class Write(NamedTuple):
@@ -109,6 +122,25 @@ def test_many_small_writes_cost_few_messages(crew):
     crew.settled()
     assert sizes(crew, "tens")[-100:] == [10] * 100
     assert log.read_text().count("Task deliver.tens[") - before <= 6
+
+
+def test_a_clean_stop_leaves_pending_points_for_the_next_start(crew, tmp_path):
+    environment = crew.environment | {"CANDLEFLEET_BROKER_URL": crew.url.removesuffix("0") + "1"}
+    worker = [*CELERY, "worker", "-Q", "router,maint,destinations.thousands", "-c", "1", *QUIET]
+    before = len(writes(crew, "thousands"))
+    with contextlib.closing(Producer(environment["CANDLEFLEET_BROKER_URL"])) as producer:
+        store = producer._store
+        with running(worker, tmp_path / "first.log", environment):
+            producer.send_batch(make_frame(3, source="thousands"))
+            until(lambda: report(store).owed == 3, "they wait for their batch")
+        found = report(store)
+        assert (found.owed, found.routes[0].pending, found.broken) == (3, 3, [])
+        assert len(writes(crew, "thousands")) == before
+
+        producer.flush_batches()
+        with running(worker, tmp_path / "second.log", environment):
+            until(lambda: report(store).at_rest, "the next start delivers them")
+    assert sizes(crew, "thousands")[before:] == [3]
 
 
 # -- failures in the middle of a part ----------------------------------------------------------------

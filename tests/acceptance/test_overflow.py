@@ -201,7 +201,7 @@ def test_a_spill_whose_answer_was_lost_is_repeated_without_harm(fleet, store, mo
     assert (route(fleet).dead, route(fleet).owed) == (6, 8)
 
 
-def test_points_that_are_cut_meanwhile_are_not_spilled(fleet, store, monkeypatch):
+def test_points_that_are_cut_meanwhile_are_not_spilled_as_pending_ones(fleet, monkeypatch):
     owe(fleet, 14)
     write = workers.overflow._write
 
@@ -209,10 +209,43 @@ def test_points_that_are_cut_meanwhile_are_not_spilled(fleet, store, monkeypatch
         write(*arguments)
         fleet.cut(["full"])
 
-    monkeypatch.setattr(workers.overflow, "_write", slowly)
+    with monkeypatch.context() as patch:
+        patch.setattr(workers.overflow, "_write", slowly)
+        patch.setattr(fleet.store, "parts", lambda _: [])
+        assert spill(fleet) == 0
 
-    assert spill(fleet) == 0
     assert (files(fleet), letters(fleet), route(fleet).in_parts) == ([], [], 14)
+
+
+def test_parts_that_nobody_works_on_are_spilled_when_nothing_is_pending(fleet, store):
+    batch_id = owe(fleet, 14)
+    fleet.cut(["full"])
+    store.pause("out", asked=60.0, first=60.0, most=60.0, error="503")
+
+    assert spill(fleet) == 14
+
+    (letter,) = letters(fleet)
+    assert [(part.batch_id, part.rows) for part in read(fleet.folder, letter).parts] == [
+        (batch_id, Rows.all(14))
+    ]
+    assert (route(fleet).dead, route(fleet).owed) == (14, 0)
+    assert replay(fleet).replayed == Counter(full=14)
+
+
+def test_a_part_whose_spill_was_answered_in_vain_keeps_its_file(fleet, store, monkeypatch):
+    owe(fleet, 14)
+    fleet.cut(["full"])
+    once = store.settle
+
+    def twice(*arguments, **options):
+        assert once(*arguments, **options).verdict == "settled"
+        return once(*arguments, **options)
+
+    monkeypatch.setattr(store, "settle", twice)
+
+    assert spill(fleet) == 14
+    (letter,) = letters(fleet)
+    assert len(read(fleet.folder, letter)) == 14
 
 
 def test_points_in_work_are_left_alone(fleet):

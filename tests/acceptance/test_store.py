@@ -853,8 +853,12 @@ def test_the_timeout_counts_from_the_oldest_point_that_is_left(store: Store, sma
 
 
 def test_many_small_batches_make_exact_writes(store: Store) -> None:
-    for _ in range(2105):
-        owe(store, 1, "a")
+    one = Encoded(make_frame(1))
+    batches = [str(ULID()) for _ in range(2105)]
+    for batch_id in batches:
+        store.accept(batch_id, one)
+    store.match([Verdict(batch_id, [Debt("a", Rows.all(1), None)], 1, 0, 0) for batch_id in batches])
+    store.advertise(["a"])
     parts = store.cut("a", ordered=True, batch_size=1000, batch_timeout=LONG)
     assert [nudge.rows for nudge in parts] == [2000]
     deliver(store, parts)
@@ -957,6 +961,18 @@ def test_the_rest_of_a_part_keeps_its_attempts_and_may_be_loaded(store: Store) -
     assert (held.silent, held.pieces) == (3, [(batch_id, 6, 9)])
     deliver(store, store.settle(held, delivered=3).nudges)
     assert report(store).at_rest
+
+
+@pytest.mark.parametrize("field", ["lease", "due"])
+def test_a_time_set_before_the_clock_was_put_back_holds_nobody_up(store: Store, field: str) -> None:
+    nudge = cut_one(store)
+    held = claim(store, nudge.part_id)
+    if field == "due":
+        store.nack(held, delay=2.0, counted=True, error="later")
+    store.redis.hset(f"{PREFIX}part:{nudge.part_id}", field, store.now() + 3600)
+    store.redis.zadd(f"{PREFIX}parts", {nudge.part_id: store.now() + 3600})
+    assert [found.part_id for found in store.sweep().parts] == [nudge.part_id]
+    assert isinstance(store.claim(nudge.part_id, "next", LONG), Claim)
 
 
 # -- outages -----------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.filenames import FIELDS, LONGEST_VALUE, FilenamePattern, encode_value
+from destinations.filenames import FIELDS, LONGEST_VALUE, FilenamePattern, FilePlace, encode_value
 from router.batch import PointBatch
 from router.errors import ConfigError
 from tests.make import make_frame, make_point
@@ -190,3 +191,68 @@ def test_split_names_files_after_the_utc_day():
     points = [make_point(timestamp=late_in_new_york), make_point(timestamp=datetime(2024, 1, 1, tzinfo=UTC))]
     _, files = FilenamePattern("{date}").split(PointBatch.of(points).frame)
     assert [file.name for file in files] == ["20240102", "20240101"]
+
+
+# -- two patterns ----------------------------------------------------------------------------------
+
+
+def overlap(one: str, other: str, roots: tuple[str, str] = ("out", "out")) -> bool:
+    places = [
+        FilePlace(Path(root), FilenamePattern(text)) for root, text in zip(roots, (one, other), strict=True)
+    ]
+    answers = {places[0].overlaps(places[1]), places[1].overlaps(places[0])}
+    assert len(answers) == 1
+    return answers.pop()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("{symbol}_1d.csv", "{symbol}_1d.jsonl"),
+        ("{symbol}_1d.csv", "{symbol}_1h.csv"),
+        ("daily/{symbol}.csv", "hourly/{symbol}.csv"),
+        ("daily_{symbol}.csv", "hourly_{symbol}.csv"),
+        ("{symbol}.csv", "{source}/{symbol}.csv"),
+        ("{date}.csv", "{date}_{symbol}.csv"),
+        ("{date}.csv", "all.csv"),
+        ("{date}/x.csv", "{date}1/x.csv"),
+        ("{symbol}.csv", "all bars.csv"),
+        ("{symbol}_{timeframe}.csv", "{symbol}.csv.gz"),
+    ],
+)
+def test_patterns_that_never_give_one_name_are_told_apart(one, other):
+    assert not overlap(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("{symbol}.csv", "{symbol}.csv"),
+        ("{symbol}.csv", "{source}.csv"),
+        ("{symbol}.csv", "all.csv"),
+        ("{symbol}.csv", "{date}.csv"),
+        ("{symbol}_{timeframe}.csv", "{symbol}.csv"),
+        ("{symbol}_{date}.csv", "{symbol}_{timeframe}_{date}.csv"),
+        ("{symbol}", "{symbol}.csv"),
+        ("{source}/{symbol}.csv", "binance/{symbol}.csv"),
+    ],
+)
+def test_patterns_that_may_give_one_name_overlap(one, other):
+    assert overlap(one, other)
+
+
+def test_root_of_one_may_be_a_folder_of_the_other():
+    assert overlap("daily/{symbol}.csv", "{symbol}.csv", roots=("out", "out/daily"))
+    assert overlap("{source}/{symbol}.csv", "{symbol}.csv", roots=("out", "out/kraken"))
+    assert not overlap("daily/{symbol}.csv", "{symbol}.csv", roots=("out", "out/hourly"))
+
+
+@given(st.sampled_from(PATTERNS), st.sampled_from(PATTERNS), texts, texts)
+def test_patterns_that_gave_one_name_overlap(one, other, symbol, source):
+    changes = {"symbol": symbol, "source": source}
+    name = FilenamePattern(one).name(BAR | changes)
+    assert overlap(one, one)
+    if "%" not in name and "~" not in name and "/" not in name and not name.startswith("."):
+        assert overlap(one, name)
+    if name == FilenamePattern(other).name(BAR | changes):
+        assert overlap(one, other)

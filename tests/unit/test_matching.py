@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from router.matching import match
+from router.matching import Failure, match
 from router.route import Route
 from router.rows import Rows
 from router.table import RouteTable
@@ -102,7 +102,7 @@ def test_verdict_of_a_callable_counts(verdict, rows):
 
 def test_verdict_of_another_kind_is_a_failure():
     failures = match(make_table(lambda point: "yes"), make_days(["A"])).failures
-    assert failures == [("r0", 0, "TypeError: condition returned str, not bool")]
+    assert failures == [Failure("r0", 0, "TypeError: condition returned str, not bool")]
 
 
 def test_null_is_no_match_in_columns():

@@ -79,7 +79,8 @@ NOT_ABOVE_ZERO = [0, -1.0, math.nan, math.inf, True, "1"]
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        *(("batch_size", value, "a whole number of at least 1 or None") for value in NOT_WHOLE),
+        *(("batch_size", value, "a whole number from 1 to 1,000,000 or None") for value in NOT_WHOLE),
+        ("batch_size", 1_000_001, "a whole number from 1 to 1,000,000 or None"),
         *(("max_owed", value, "a whole number of at least 1 or None") for value in NOT_WHOLE),
         *(("batch_timeout", value, "a finite number above 0 or None") for value in NOT_ABOVE_ZERO),
         *(("rate_limit", value, "a finite number above 0 or None") for value in NOT_ABOVE_ZERO),
@@ -95,6 +96,15 @@ def test_number_out_of_range_is_refused(field, value, message):
         make_route(**{field: value})
     assert (refusal.value.code, refusal.value.where) == ("range", f"csv.{field}")
     assert refusal.value.message == f"must be {message}, not {value!r}"
+
+
+@pytest.mark.parametrize("field", ["batch_size", "batch_timeout", "rate_limit", "retry_delay"])
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_number_that_no_float_holds_is_refused(field, digits):
+    with pytest.raises(ConfigError) as refusal:
+        make_route(**{field: 10**digits})
+    assert (refusal.value.code, refusal.value.where) == ("range", f"csv.{field}")
+    assert len(refusal.value.message) < 150
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from workers.report import Report, RouteReport, report
 from workers.settings import Settings, settings
 from workers.store import Store
 from workers.supervisor import Fleet
+from workers.unknown_routes import advice, unknown_debts
 
 EXAMPLES: Final = Path("examples")
 
@@ -41,10 +42,12 @@ def up(
     """Start a fleet and keep it running until Ctrl-C."""
     stop = _on_signals()
     with Fleet(settings(), concurrency=concurrency, flower=flower) as fleet:
-        _start(fleet)
+        store = _start(fleet)
         screen.say(f"[green]up[/]: {len(fleet.members)} processes, logs in {fleet.folder / 'logs'}")
         if flower:
             screen.say(f"Flower: http://127.0.0.1:{fleet.settings.flower_port}")
+        for route_id, points in unknown_debts(store, fleet.table).items():
+            screen.say(f"[yellow]{advice(route_id, points)}[/]")
         screen.say("Ctrl-C stops everything; what is owed is kept.")
         while not stop.wait(0.5):
             for name in fleet.mend():

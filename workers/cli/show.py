@@ -18,6 +18,7 @@ from workers.cli import screen
 from workers.report import Report, report
 from workers.settings import require_broker_url, settings
 from workers.store import Store
+from workers.unknown_routes import advice
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 RoutesFile = Annotated[
@@ -63,6 +64,9 @@ def status(json: Json = False) -> None:
         f"{found.bytes / 1e6:,.1f} MB held in {screen.number(found.batches)} batches",
         soft_wrap=True,
     )
+    for route in found.routes:
+        if not route.known and route.owed:
+            screen.out.print(f"[yellow]{advice(route.route_id, route.owed)}[/]", soft_wrap=True)
     for pause in found.paused:
         screen.out.print(
             f"[yellow]{pause.destination} is paused[/] for {pause.lasted:,.0f} s, and asked again in "
@@ -82,7 +86,7 @@ def _route_table(found: Report) -> Table:
         ("|route", "waiting", "in parts", "owed", "delivered", "dropped", "dead", "points/s"),
         (
             (
-                route.route_id,
+                route.route_id if route.known else f"[yellow]{route.route_id} (unknown)[/]",
                 *map(screen.number, (route.pending, route.in_parts, route.owed, route.delivered)),
                 *map(screen.number, (route.dropped, route.dead + route.failed, route.rate)),
             )

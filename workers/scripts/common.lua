@@ -1,6 +1,6 @@
 -- Helpers that every script begins with. Read and check first, write last: an error does not undo writes.
 local P = 'candlefleet:'
-local TOTALS, UNROUTED, ROUTING = P .. 'totals', P .. 'unrouted', P .. 'routing'
+local TOTALS, UNROUTED, ROUTING, ROUTERS = P .. 'totals', P .. 'unrouted', P .. 'routing', P .. 'routers'
 local PARTS, OWING, KNOWN, DEAD = P .. 'parts', P .. 'owing', P .. 'known', P .. 'dead'
 
 local function now() -- seconds, to the microsecond

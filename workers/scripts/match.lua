@@ -3,7 +3,10 @@
 -- Returns 'matched', 'again' if the batch was matched before, or 'full': there is no room for the letters.
 local id, routes = ARGV[1], tonumber(ARGV[5])
 local key = P .. 'batch:' .. id
-if crowded(6 + 4 * routes) then return 'full' end
+if crowded(6 + 4 * routes) then
+  if number(key, 'tries') > 0 then redis.call('HINCRBY', key, 'tries', -1) end -- the router did not die of it
+  return 'full'
+end
 if redis.call('ZREM', UNROUTED, id) == 0 then return 'again' end
 redis.call('ZREM', ROUTING, id)
 
@@ -37,6 +40,7 @@ for i = 6 + 4 * routes, #ARGV, 2 do
   end
 end
 bury(6 + 4 * routes)
+redis.call('HDEL', key, 'tries', 'router')
 if owed == 0 then
   free(id)
 else
