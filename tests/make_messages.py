@@ -6,7 +6,7 @@ import bz2
 import json
 import pickle
 import zlib
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from typing import Any
 
 from tests.make import make_point
@@ -41,6 +41,11 @@ def make_message(points: Any = None, *, body: Any = None, **changes: Any) -> byt
             place = place[folder]
         place[name.replace("content_", "content-")] = value
     return json.dumps(_without_dots(message)).encode()
+
+
+def bytes_kept(original: Any) -> bytes:
+    """Return the bytes that a dead letter keeps."""
+    return original.encode() if isinstance(original, str) else b64decode(original["base64"])
 
 
 def _without_dots(value: Any) -> Any:

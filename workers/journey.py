@@ -21,7 +21,7 @@ from workers import holder
 from workers.keeper import Keeper
 from workers.letters import letters_for, missing, reason, said
 from workers.open_destinations import OpenDestinations
-from workers.records import Claim, Debt, Letter, Nudge, Verdict, Waiting
+from workers.records import STREAM, Claim, Debt, Letter, Nudge, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
 
 #: Claims in a row without an answer after which the data itself is suspected of killing its worker.
@@ -221,6 +221,8 @@ class Journey:
         found = self.store.sweep()
         if found.router:
             self.nudge(None)
+        if self.store.knocked():
+            self.nudge(STREAM)
         for nudge in found.parts:
             if nudge.route_id in self.table:
                 self.nudge(nudge)

@@ -18,8 +18,9 @@ from router.route import Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.broker import queue
 from workers.embedded import end_with_parent
+from workers.ingest import Ingest
 from workers.journey import Again, Journey
-from workers.records import Nudge
+from workers.records import STREAM, Nudge
 from workers.settings import require_broker_url, settings
 from workers.store import Store
 
@@ -59,9 +60,12 @@ def journey() -> Journey:
 
 
 def send(nudge: Nudge | None) -> None:
-    """Send a message that says "look": at a part, or, without one, at what waits for routing."""
+    """Send a message that says "look": at a part, at the stream, or, without either, at what waits."""
     if nudge is None:
         current_app.send_task("router.route", ignore_result=True)
+        return
+    if nudge == STREAM:
+        current_app.send_task("router.ingest", ignore_result=True)
         return
     current_app.send_task(
         f"deliver.{nudge.route_id}",
@@ -89,6 +93,12 @@ def _queue(route_id: str) -> Queue:
 def route() -> int:
     """Match every batch that waits; return the number of points routed."""
     return journey().route()
+
+
+@shared_task(name="router.ingest")
+def ingest() -> int:
+    """Take what others put into the stream; return the number of entries taken."""
+    return Ingest(store(), send).run()
 
 
 @shared_task(name="maint.sweep", send_events=False)
