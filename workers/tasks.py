@@ -18,6 +18,7 @@ from router.route import Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.broker import queue
 from workers.embedded import end_with_parent
+from workers.envelope import QUEUE
 from workers.ingest import Ingest
 from workers.journey import Again, Journey
 from workers.records import STREAM, Nudge
@@ -146,9 +147,15 @@ for _route in table().by_priority():
 def _prepare(options: Mapping[str, Any], **_: Any) -> None:
     """Refuse to start on a broker that forgets, or for an unknown queue; tell Celery of the known ones."""
     _check_broker()
+    store().open_doors()
+    wanted = options.get("queues") or ()
+    if not wanted:
+        current_app.amqp.queues.deselect(QUEUE)
+    if QUEUE in wanted and len(wanted) > 1:
+        raise SystemExit(f"candlefleet: -Q {QUEUE}: foreign messages need a worker of their own")
     _add_queues()
     known = list(current_app.amqp.queues)
-    for name in options.get("queues") or ():
+    for name in wanted:
         if name not in known:
             raise SystemExit(
                 f"candlefleet: -Q {name}: there is no such queue{nearest(name, known)}; "
