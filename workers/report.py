@@ -51,6 +51,8 @@ class RouteReport:
 class Report:
     """The whole fleet, in points; `broken` names the laws of conservation that do not hold.
 
+    `ingress` counts messages in the stream, whose points nobody has counted yet.
+
     `reasons` counts dead letters by code, `notes` admitted points by note and source: ``rounded kraken``.
     """
 
@@ -66,6 +68,8 @@ class Report:
     dead_letters: int
     oldest: float
     router_served: bool
+    door_served: bool
+    ingress: int
     reasons: dict[str, int] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     routes: list[RouteReport] = field(default_factory=list)
@@ -79,7 +83,7 @@ class Report:
     @property
     def at_rest(self) -> bool:
         """True when nothing waits and nothing is owed."""
-        return not self.waiting and not self.owed
+        return not self.waiting and not self.owed and not self.ingress
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, the computed figures included."""
@@ -109,6 +113,8 @@ def report(store: Store, table: RouteTable | None = None) -> Report:
         dead_letters=found["dead_letters"],
         oldest=found["oldest"],
         router_served=found["router_served"],
+        door_served=found["door_served"],
+        ingress=found["ingress"],
         reasons=found["reasons"],
         notes=found["notes"],
         routes=routes,

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Celery
+from celery.exceptions import TaskRevokedError
 from ulid import ULID
 
-from tests.acceptance.fleet_fixture import CELERY, QUIET, Crew, alive, descendants, run, running, until
+from tests.acceptance.fleet_fixture import CELERY, QUIET, Crew, alive, pool, run, running, until
 from tests.make import make_point
 from tests.make_messages import MALFORMED, UNREADABLE, bytes_kept, make_message
+from workers.doors import MOST_DEATHS
 from workers.envelope import QUEUE, TASK
 
 BAD = UNREADABLE + MALFORMED
@@ -39,6 +44,11 @@ class Door:
         """Return the dead letters of this door, oldest first."""
         return [letter for letter in self.crew.letters("") if letter["where"].startswith("queue points")]
 
+    def active(self, name: str) -> bool:
+        """Return whether a task is being worked on."""
+        told = self.client.control.inspect(timeout=0.5).active() or {}
+        return name in {task["id"] for tasks in told.values() for task in tasks}
+
     def waiting(self) -> int:
         """Return the messages that nobody has finished."""
         lists = [QUEUE, *(f"{QUEUE}\x06\x16{step}" for step in (3, 6, 9))]
@@ -50,7 +60,8 @@ def door(crew: Crew, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]
     """Give a door with its worker at work."""
     folder = tmp_path_factory.mktemp("door")
     command = [*CELERY, "worker", "-n", "points@%h", "-Q", QUEUE, "-c", "1", "-E", *QUIET]
-    with running(command, folder / "door.log", crew.environment) as worker:
+    environment = {**crew.environment, "CANDLEFLEET_TASK_TIME_LIMIT": "4"}
+    with running(command, folder / "door.log", environment) as worker:
         until(lambda: "@points" in crew.store.served(), "the door is served")
         made = Door(crew, worker.pid)
         yield made
@@ -125,7 +136,7 @@ def test_context_travels_with_the_points(door: Door) -> None:
 
 @pytest.mark.slow
 def test_every_malformed_message_is_one_dead_letter_and_the_worker_lives(door: Door) -> None:
-    before, pool = {letter["id"] for letter in door.letters()}, descendants(door.pid)
+    before, children = {letter["id"] for letter in door.letters()}, pool(door.pid)
     for number, (_, raw, _) in enumerate(BAD):
         door.push(make_message(bars(1, f"BEFORE{number}"), headers__id=f"before-{number}-{ULID()}"))
         door.push(raw)
@@ -141,7 +152,7 @@ def test_every_malformed_message_is_one_dead_letter_and_the_worker_lives(door: D
     delivered = {row["symbol"] for row in door.crew.rows("jsonl")}
     assert {f"BEFORE{number}" for number in range(len(BAD))} | {"AFTER"} <= delivered
     assert alive(door.pid)
-    assert descendants(door.pid) == pool
+    assert pool(door.pid) == children
 
 
 def test_an_eta_further_ahead_than_a_message_can_be_held_is_refused(door: Door) -> None:
@@ -149,6 +160,73 @@ def test_an_eta_further_ahead_than_a_message_can_be_held_is_refused(door: Door) 
     door.send(bars(1, "LATER"), countdown=86_400)
     until(lambda: len(door.letters()) > known, "a dead letter")
     assert door.letters()[-1]["reasons"][0]["code"] == "task.eta"
+
+
+# -- messages that cannot be worked on ---------------------------------------------------------
+
+
+@pytest.fixture
+def busy(door: Door) -> Iterator[Callable[[], Any]]:
+    """Let the fleet be busy until the test calls this."""
+    redis = door.crew.store.redis
+    redis.sadd("candlefleet:full", "slow")
+    yield lambda: redis.srem("candlefleet:full", "slow")
+    redis.srem("candlefleet:full", "slow")
+
+
+def held(door: Door) -> set[bytes]:
+    """Return the tags of the messages in hand."""
+    return set(door.crew.store.redis.hkeys("unacked"))
+
+
+def test_a_busy_fleet_gives_the_message_back_until_it_has_room(door: Door, busy: Callable[[], Any]) -> None:
+    answer = door.send(bars(2, "PATIENT"))
+    first = until(lambda: held(door), "the message is in hand")
+    until(lambda: held(door) and not held(door) & first, "it was given back and taken again")
+    assert not answer.ready()
+    busy()
+    assert answer.get(timeout=30)["accepted"] == 2
+
+
+def test_points_of_a_task_that_takes_too_long_are_a_dead_letter(door: Door) -> None:
+    (child,) = pool(door.pid)
+    os.kill(child, signal.SIGSTOP)
+    answer = door.send(bars(1, "SLOW"))
+    with pytest.raises(TimeLimitExceeded):
+        answer.get(timeout=30)
+    letter = door.letters()[-1]
+    assert (letter["batch_id"], letter["reasons"][0]["code"]) == (answer.id, "task.timeout")
+    assert json.loads(letter["original"])[0] == [bars(1, "SLOW")]
+    assert door.send(bars(1, "AFTER_SLOW")).get(timeout=30)["accepted"] == 1
+
+
+@pytest.mark.slow
+def test_points_whose_process_dies_every_time_are_a_dead_letter(door: Door, busy: Callable[[], Any]) -> None:
+    answer, tags = door.send(bars(1, "DEADLY")), set[bytes]()
+    for _ in range(MOST_DEATHS + 1):
+        tags |= until(lambda known=frozenset(tags): held(door) - known, "the message is in hand again")
+        child = until(lambda: next(iter(pool(door.pid)), 0), "a pool process")
+        until(lambda: answer.state != "RETRY" or door.active(answer.id), "it is being worked on")
+        os.kill(child, signal.SIGKILL)
+        until(lambda child=child: not alive(child), "it is dead")
+    busy()
+    with pytest.raises(WorkerLostError):
+        answer.get(timeout=30)
+    letter = door.letters()[-1]
+    assert (letter["batch_id"], letter["reasons"][0]["code"]) == (answer.id, "task.failed")
+    assert json.loads(letter["original"])[0] == [bars(1, "DEADLY")]
+
+
+def test_points_of_a_task_that_was_revoked_are_a_dead_letter(door: Door, busy: Callable[[], Any]) -> None:
+    first, second = door.send(bars(1, "FIRST")), door.send(bars(1, "SECOND"))
+    until(lambda: held(door), "the first is in hand")
+    door.client.control.revoke(second.id)
+    busy()
+    assert first.get(timeout=30)["accepted"] == 1
+    with pytest.raises(TaskRevokedError):
+        second.get(timeout=30)
+    letter = door.letters()[-1]
+    assert (letter["batch_id"], letter["reasons"][0]["code"]) == (second.id, "task.revoked")
 
 
 # -- nobody sees the points --------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tests.acceptance.fleet_fixture import (
     alive,
     crew_at_work,
     descendants,
+    pool,
     running,
     until,
 )
@@ -52,7 +53,7 @@ class Doorkeeper:
 
     def child(self) -> int:
         """Return the process that runs its tasks."""
-        return until(lambda: next(iter(descendants(self.process.pid)), 0), "a pool process")
+        return until(lambda: next(iter(pool(self.process.pid)), 0), "a pool process")
 
     def kill(self, pid: int) -> None:
         """Kill it, or its child, at once; there is one again afterwards."""

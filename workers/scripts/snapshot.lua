@@ -47,6 +47,8 @@ for id, owed in pairs(batches) do
   if number(P .. 'batch:' .. id, 'owed') ~= owed then report.strayed = report.strayed + 1 end
 end
 report.router_served = t - tonumber(redis.call('HGET', KNOWN, '@router') or '0') < 30
+report.door_served = t - tonumber(redis.call('HGET', KNOWN, '@points') or '0') < 30
+report.ingress = redis.call('XLEN', P .. 'ingress')
 report.reasons = pairs_of(redis.call('HGETALL', P .. 'reasons'))
 report.notes = pairs_of(redis.call('HGETALL', P .. 'notes'))
 report.dead_letters = redis.call('XLEN', DEAD)
