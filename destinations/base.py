@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 from router.batch import PointBatch
@@ -40,6 +41,14 @@ class DataDestination(ABC):
             UnavailableError: Nobody answers; wait, without counting an attempt.
             TerminalError: Some or all rows will never be taken.
         """
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a context for the writes of one task: at its end, what was written in it is there.
+
+        A destination that pays for every commit may make one of them. Where a write fails, those before it
+        are there all the same.
+        """
+        return nullcontext()
 
     def close(self) -> None:  # noqa: B027  # a destination without a connection has nothing to close
         """Release what `open` took, at worker shutdown. Safe to call twice."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, get_args
 
@@ -68,6 +70,7 @@ class FileDestination(DataDestination):
         self.path = Path(path)
         self.pattern = FilenamePattern(filename_pattern.removesuffix(packing.suffix) + packing.suffix)
         self._pack = packing.pack
+        self._task = threading.local()  # what the task of this thread writes together
         self.ledger = Ledger(
             self.path,
             header=bytes(packing.pack(header)) if header else b"",
@@ -91,6 +94,18 @@ class FileDestination(DataDestination):
         """
         self.ledger.open()
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one commit of the writes in a context: it costs as much for a row as for ten thousand."""
+        held: list[PointBatch] = []
+        self._task.held = held
+        try:
+            yield
+        finally:
+            self._task.held = None
+            if held:
+                self.ledger.commit(PointBatch.concat(held), self._writes)
+
     def write_batch(self, batch: PointBatch) -> None:
         """Append the rows that are not in the files yet, in the batch's order.
 
@@ -99,7 +114,11 @@ class FileDestination(DataDestination):
             UnavailableError: The disk is full, or a file is not what the ledger says it is.
             TerminalError: A batch of this id with other points was written before.
         """
-        self.ledger.commit(batch, self._writes)
+        held: list[PointBatch] | None = getattr(self._task, "held", None)
+        if held is None:
+            self.ledger.commit(batch, self._writes)
+        else:
+            held.append(batch)
 
     def close(self) -> None:
         """Close root and ledger; twice is harmless."""

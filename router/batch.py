@@ -161,6 +161,17 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         )
         return PointBatch(columns, _named(self.parts, keep), self.route_id)
 
+    def chunks(self, size: int | None) -> Iterator[PointBatch]:
+        """Yield the rows in order, `size` at a time; None: all at once, if there are any."""
+        if size is None or size >= len(self):
+            if len(self):
+                yield self
+            return
+        parts = _chunked(self.parts, size)
+        for start in range(0, len(self), size):
+            columns = self.frame if self._table is None else self._table
+            yield PointBatch(columns.slice(start, size), next(parts), self.route_id)
+
     def filter(self, keep: pl.Expr | npt.ArrayLike) -> PointBatch:
         """Return the rows for which an expression or a boolean mask is true; they keep their names."""
         mask: Mask = (
@@ -292,3 +303,22 @@ def _named(parts: Sequence[BatchRows], keep: Mask) -> list[BatchRows]:
         if kept.any():
             named.append(part if kept.all() else replace(part, rows=Rows(part.rows.positions[kept])))
     return named
+
+
+# The names of every `size` rows in turn.
+def _chunked(parts: Sequence[BatchRows], size: int) -> Iterator[list[BatchRows]]:
+    chunk: list[BatchRows] = []
+    room = size
+    for part in parts:
+        start = 0
+        while start < len(part.rows):
+            stop = min(len(part.rows), start + room)
+            whole = (start, stop) == (0, len(part.rows))
+            chunk.append(part if whole else replace(part, rows=part.rows.slice(start, stop)))
+            room -= stop - start
+            start = stop
+            if not room:
+                yield chunk
+                chunk, room = [], size
+    if chunk:
+        yield chunk

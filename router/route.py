@@ -176,6 +176,13 @@ class Route:
         return self.enabled and self.compiled.decide(point)
 
     @property
+    def write_size(self) -> int | None:
+        """Points in each write of the fleet: with a limit below `batch_size`, a second's points."""
+        if self.batch_size is None or self.rate_limit is None:
+            return self.batch_size
+        return min(self.batch_size, max(1, int(self.rate_limit)))
+
+    @property
     def destination_name(self) -> str | None:
         """The name the destination was given; None: the table names it after the first route that uses it."""
         return getattr(self.destination, "name", None)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from queue import Full
 from typing import Any
 
 from ulid import ULID
@@ -41,13 +42,17 @@ class Door:
 
         Args:
             raw: What waits at the end of the most urgent list, if that was looked at already.
+
+        Raises:
+            queue.Full: It was malformed, and there is no room for one more dead letter.
         """
         found = (self._lists[0], raw) if raw is not None else self._store.peek(self._lists)
         if found is None:
             return None
         verdict = self._judged(found[1])
         if isinstance(verdict, Malformed):
-            self._store.bury_message(*found, _letter(verdict, found[1]))
+            if not self._store.bury_message(*found, _letter(verdict, found[1])):
+                raise Full
             return None
         message = verdict.message(str(ULID()))
         return message if self._store.hold(*found, self._note(message)) else None

@@ -49,8 +49,10 @@ class FleetDelivery:
         return []
 
     def flush(self, table: RouteTable) -> None:
-        """Wait until everything sent is safe in the fleet."""
-        self._connected().flush()
+        """Wait until everything sent is safe, and let none of it wait for its batch to fill."""
+        producer = self._connected()
+        producer.flush()
+        producer.flush_batches(route.route_id for route in table.by_priority())
 
     def _connected(self) -> Producer:
         if self._producer is None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from router.admission import Admission, admit
 from router.decode import decode_json
 from router.errors import BatchTooLargeError, DecodeError, FleetError
 from workers.envelope import is_name, kept
-from workers.journey import LINGER, TURN
+from workers.journey import LINGER, TURN, Post
 from workers.letters import letter_of, reason, said
-from workers.records import STREAM, Accepted, Entry, Letter, Nudge
+from workers.records import Accepted, Entry, Letter
 from workers.store import Store
 
 
@@ -20,12 +19,12 @@ class Ingest:
 
     Args:
         store: The fleet's state.
-        nudge: Sends a message that says "look at this"; None asks the router to look.
+        post: Sends the messages.
     """
 
-    def __init__(self, store: Store, nudge: Callable[[Nudge | None], None]) -> None:
+    def __init__(self, store: Store, post: Post) -> None:
         self._store = store
-        self._nudge = nudge
+        self._post = post
 
     def run(self) -> int:
         """Take what waits, oldest first; return the number of entries taken.
@@ -40,7 +39,7 @@ class Ingest:
                     return taken
                 taken, leaving = taken + 1, False
             if entries and time.monotonic() > ends:
-                self._nudge(STREAM)
+                self._post.stream()
                 return taken
             if not entries and leaving:
                 return taken
@@ -60,7 +59,7 @@ class Ingest:
         except Exception as error:  # whatever is wrong with it, those behind it must not wait for ever
             answer = self._store.bury_entry(entry, _letter(entry, "task.failed", said(error)))
         if answer.nudge:
-            self._nudge(None)
+            self._post.router()
         return answer.verdict != "busy"
 
     def _accept(self, entry: Entry, admission: Admission) -> Accepted:

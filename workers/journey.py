@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
 import numpy as np
 from ulid import ULID
@@ -21,24 +23,49 @@ from workers import holder
 from workers.keeper import Keeper
 from workers.letters import letters_for, missing, reason, said
 from workers.open_destinations import OpenDestinations
-from workers.records import STREAM, Claim, Debt, Letter, Nudge, Verdict, Waiting
+from workers.outcome import Outcome, Sums
+from workers.records import Claim, Debt, Letter, Nudge, Rest, Settlement, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
+
+logger = logging.getLogger(__name__)
 
 #: Claims in a row without an answer after which the data itself is suspected of killing its worker.
 MOST_SILENT: Final = 3
 #: Seconds for which one task goes on taking what waits, before it lets others at the queue.
 TURN: Final = 1.0
+#: Seconds after which a task begins no further write: others of its queue may be more urgent.
+TURN_OF_WRITES: Final = 5.0
 #: Seconds after which a router that found nothing looks once more before it leaves.
 LINGER: Final = 0.01
+#: Seconds after which a destination that did not answer is tried again at the earliest, and at the latest.
+FIRST_PROBE: Final = 0.1
+MOST_PROBE: Final = 10.0
+#: Seconds for which a part waits when the dead letters it would leave find no room.
+FULL_PAUSE: Final = 30.0
 
 
 class Again(Exception):  # noqa: N818  # a request, not a fault
-    """The part was given back and is due in `delay` seconds."""
+    """A part of `rows` rows is due in `delay` seconds."""
 
-    def __init__(self, delay: float, why: str) -> None:
-        super().__init__(delay, why)
+    def __init__(self, delay: float, why: str, part_id: str, rows: int) -> None:
+        super().__init__(delay, why, part_id, rows)
         self.delay = delay
         self.why = why
+        self.part_id = part_id
+        self.rows = rows
+
+
+class Post(Protocol):
+    """Sends messages that say "look"."""
+
+    def router(self) -> None:
+        """Ask the router to look at what waits."""
+
+    def stream(self) -> None:
+        """Ask for a look at the stream that others write to."""
+
+    def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
+        """Ask for a look at these parts, which may be all parts of one flush."""
 
 
 class Journey:
@@ -47,7 +74,7 @@ class Journey:
     Args:
         store: The fleet's state.
         table: The routes.
-        nudge: Sends a message that says "look at this part"; None asks the router to look.
+        post: Sends the messages.
         lease: Seconds for which a part is held; renewed while it is worked on.
         retry_cap: Most seconds between two attempts.
     """
@@ -56,17 +83,17 @@ class Journey:
         self,
         store: Store,
         table: RouteTable,
-        nudge: Callable[[Nudge | None], None],
+        post: Post,
         *,
         lease: float = 15.0,
         retry_cap: float = 60.0,
     ) -> None:
         self.store = store
         self.table = table
-        self.nudge = nudge
+        self.post = post
         self.lease = lease
         self.retry_cap = retry_cap
-        self.destinations = OpenDestinations()
+        self.destinations = OpenDestinations(turn=TURN_OF_WRITES)
         self._keeper = Keeper(store, lease)
 
     # -- route --------------------------------------------------------------------------------
@@ -82,7 +109,7 @@ class Journey:
             if waiting:
                 routed, leaving = routed + self._route(waiting), False
                 if time.monotonic() > ends:
-                    self.nudge(None)
+                    self.post.router()
                     return routed
             elif leaving:
                 return routed
@@ -136,80 +163,137 @@ class Journey:
         return Verdict(batch_id, debts, len(batch) - unmatched - failed, unmatched, failed, letters)
 
     def cut(self, route_ids: Iterable[str]) -> None:
-        """Cut what is due of these routes, by priority, and nudge the parts."""
+        """Cut what is due of these routes, by priority, and send for whoever delivers the parts."""
         known = [self.table.route(route_id) for route_id in route_ids if route_id in self.table]
         for route in sorted(known, key=lambda route: route.priority.value):
-            for nudge in self.store.cut(route.route_id, ordered=getattr(route.destination, "ordered", True)):
-                self.nudge(nudge)
+            nudges = self.store.cut(
+                route.route_id,
+                ordered=is_ordered(route),
+                destination=self.table.destination_name(route.route_id),
+                batch_size=route.write_size,
+                batch_timeout=route.batch_timeout,
+                rate_limit=route.rate_limit,
+            )
+            if nudges:
+                self.post.parts(nudges, whole_flush=True)
 
     # -- deliver ------------------------------------------------------------------------------
 
-    def deliver(self, part_id: str) -> int:
+    def deliver(self, route_id: str, part_id: str, *, closes: bool = True) -> int:
         """Write one part to its route's destination and settle it; what was refused becomes dead letters.
+
+        Args:
+            route_id: The route the message was for.
+            part_id: The part it names.
+            closes: Whether to cut the next flush when this one is complete; else somebody else does.
 
         Returns:
             The number of points delivered; 0 when there was nothing to do.
 
         Raises:
-            Again: The part was given back, to be tried once more.
+            Again: Part of it is to be tried once more.
         """
-        claim = self.store.claim(part_id, holder.token(str(ULID())), self.lease)
+        name = self.table.destination_name(route_id)
+        claim = self.store.claim(part_id, holder.token(str(ULID())), self.lease, name)
         if not isinstance(claim, Claim):
             return 0
         with self._keeper.holding(claim):
             if claim.silent > MOST_SILENT:
-                # A half needs to kill one worker only to be halved again.
-                died = TerminalError("workers died while they worked on it")
-                return self._halve(claim, died, "poison", silent=MOST_SILENT - 1)
-            return self._write(claim, self.store.load(claim))
+                return self._settle_poison(claim, closes=closes)
+            route, batch = self.table.route(claim.route_id), self.store.load(claim)
+            transformed = apply_transform(route, batch)
+            written = self.destinations.write(self.table, claim.route_id, transformed.batch, route.write_size)
+            return self._conclude(route, Outcome(claim, batch, transformed, written), closes=closes)
 
-    def _write(self, claim: Claim, batch: PointBatch) -> int:
-        route = self.table.route(claim.route_id)
-        transformed = apply_transform(route, batch)
-        positions = transformed.rows.positions
-        letters = missing(claim, batch)
-        for row, message in transformed.failed:
-            letters += letters_for(claim, batch, [row], "transform", message)
-        try:
-            self.destinations.write(self.table, claim.route_id, transformed.batch)
-        except TerminalError as error:
-            if error.rows is None:
-                return self._halve(claim, error, "destination.refused")
-            refused = positions[list(error.rows)]
-            letters += letters_for(claim, batch, refused, "destination.refused", said(error))
-        except (UnavailableError, ConfigError) as error:  # a person must act: the points wait for that
-            asked = getattr(error, "retry_after", None)
-            wait = route.retry_delay if asked is None else asked
-            self._give_back(claim, error, min(wait, self.retry_cap), counted=False)
-        except Exception as error:  # anything else a destination raises is worth another attempt
-            if route.retry_on_failure and claim.tries <= route.max_retries:
-                self._give_back(claim, error, self._backoff(route, claim.tries), counted=True)
-            letters += letters_for(claim, batch, positions, "retries.exhausted", said(error))
-        delivered = claim.rows - transformed.dropped - len(letters)
-        self._settle(claim, delivered=delivered, dropped=transformed.dropped, letters=letters)
-        return delivered
+    def _conclude(self, route: Route, outcome: Outcome, *, closes: bool) -> int:
+        claim, error = outcome.claim, outcome.written.error
+        start, stop = outcome.failing
+        if outcome.is_cut_short:
+            left = [claim.rows - start] if start else [claim.rows // 2, claim.rows - claim.rows // 2]
+            return self._settle(claim, outcome.before(start), [Rest(rows) for rows in left], closes=closes)
+        if error is None:
+            return self._settle(claim, outcome.before(claim.rows), closes=closes)
+        if isinstance(error, TerminalError) and stop - start > 1:
+            halves = [outcome.middle - start, stop - outcome.middle, claim.rows - stop]
+            rest = [Rest(rows) for rows in halves if rows]
+            return self._settle(claim, outcome.before(start), rest, closes=closes)
+        if isinstance(error, UnavailableError | ConfigError):  # somebody must act: the points wait for that
+            return self._wait(route, outcome, error)
+        tries = 1 if start else claim.tries
+        if isinstance(error, TerminalError) or not route.retry_on_failure or tries > route.max_retries:
+            code = "destination.refused" if isinstance(error, TerminalError) else "retries.exhausted"
+            rest = [Rest(claim.rows - stop)] if stop < claim.rows else []
+            return self._settle(claim, outcome.buried(code, said(error)), rest, closes=closes)
+        delay = self._backoff(route, tries)
+        return self._put_off(outcome, error, delay, attempts=1)
 
-    def _give_back(self, claim: Claim, error: Exception, delay: float, *, counted: bool) -> NoReturn:
-        self.store.nack(claim, delay=delay, counted=counted, error=said(error))
-        raise Again(delay, said(error)) from error
+    def _settle_poison(self, claim: Claim, *, closes: bool) -> int:
+        if claim.rows > 1:  # a half needs to kill one worker only to be halved again
+            half = claim.rows // 2
+            rest = [Rest(rows, silent=MOST_SILENT - 1) for rows in (half, claim.rows - half)]
+            return self._settle(claim, Sums(0, 0, []), rest, answers=False, closes=closes)
+        batch, why = self.store.load(claim), "workers died while they worked on it"
+        letters = letters_for(claim, batch, range(len(batch)), "poison", why) + missing(claim, batch)
+        return self._settle(claim, Sums(0, 0, letters), answers=False, closes=closes)
+
+    def _wait(self, route: Route, outcome: Outcome, error: UnavailableError | ConfigError) -> int:
+        name = self.table.destination_name(route.route_id)
+        delay = self.store.pause(
+            name,
+            asked=_asked(error, self.retry_cap),
+            first=max(FIRST_PROBE, route.retry_delay),
+            most=min(MOST_PROBE, self.retry_cap),
+            error=said(error),
+        )
+        fields = {"destination": name, "seconds": round(delay, 1), "error": said(error)}
+        logger.warning("Destination paused.", extra=fields)
+        return self._put_off(outcome, error, delay, attempts=0)
+
+    # What was written before the failure is settled; the rest waits, as the same part if that is all of it.
+    def _put_off(self, outcome: Outcome, error: Exception, delay: float, *, attempts: int) -> int:
+        claim, (start, _) = outcome.claim, outcome.failing
+        name = self.table.destination_name(claim.route_id)
+        if not start:
+            self.store.nack(claim, delay=delay, counted=attempts > 0, error=said(error), destination=name)
+            raise Again(delay, said(error), claim.part_id, claim.rows) from error
+        sums, rest = outcome.before(start), Rest(claim.rows - start, attempts=attempts, wait=delay)
+        found = self._settled(claim, sums, [rest], error=said(error))
+        for waiting in found.waiting:
+            raise Again(delay, said(error), waiting.part_id, waiting.rows) from error
+        return sums.delivered
 
     def _backoff(self, route: Route, tries: int) -> float:
         # full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         return random.uniform(0, min(self.retry_cap, route.retry_delay * 2 ** (tries - 1)))  # noqa: S311
 
-    def _halve(self, claim: Claim, error: TerminalError, code: str, silent: int = 0) -> int:
-        if claim.rows > 1:
-            for nudge in self.store.split(claim, claim.rows // 2, silent=silent):
-                self.nudge(nudge)
-            return 0
-        batch = self.store.load(claim)
-        letters = letters_for(claim, batch, range(len(batch)), code, said(error)) + missing(claim, batch)
-        self._settle(claim, delivered=0, letters=letters)
-        return 0
-
-    def _settle(self, claim: Claim, *, delivered: int, letters: Sequence[Letter], dropped: int = 0) -> None:
-        if self.store.settle(claim, delivered=delivered, dropped=dropped, letters=letters):
+    def _settle(
+        self, claim: Claim, sums: Sums, rest: Sequence[Rest] = (), *, closes: bool, answers: bool = True
+    ) -> int:
+        name = self.table.destination_name(claim.route_id) if answers else ""
+        found = self._settled(claim, sums, rest, destination=name)
+        if found.nudges:
+            self.post.parts(found.nudges)
+        if found.complete and closes:
             self.cut([claim.route_id])
+        return sums.delivered if found.verdict == "settled" else 0
+
+    def _settled(
+        self, claim: Claim, sums: Sums, rest: Sequence[Rest], *, destination: str = "", error: str = ""
+    ) -> Settlement:
+        found = self.store.settle(
+            claim,
+            delivered=sums.delivered,
+            dropped=sums.dropped,
+            letters=sums.letters,
+            rest=rest,
+            destination=destination,
+            error=error,
+        )
+        if found.verdict == "full":
+            logger.critical("No room for dead letters.", extra={"route": claim.route_id, "why": found.why})
+            delay = min(FULL_PAUSE, self.retry_cap)
+            self.store.nack(claim, delay=delay, counted=False, error=found.why, destination=destination)
+        return found
 
     # -- sweep --------------------------------------------------------------------------------
 
@@ -218,20 +302,34 @@ class Journey:
         for part_id, token in self.store.holders().items():
             if holder.is_dead(token):
                 self.store.release(part_id, token)
-        found = self.store.sweep()
+        self.store.watch_memory()
+        found = self.store.sweep(ahead=max(self.lease, self.retry_cap))
         if found.router:
-            self.nudge(None)
+            self.post.router()
         if self.store.knocked():
-            self.nudge(STREAM)
-        for nudge in found.parts:
-            if nudge.route_id in self.table:
-                self.nudge(nudge)
+            self.post.stream()
+        if known := [nudge for nudge in found.parts if nudge.route_id in self.table]:
+            self.post.parts(known)
         self.cut(found.routes)
         return found.router + len(found.parts)
 
     def close(self) -> None:
         """Close every destination this process has open."""
         self.destinations.close()
+
+
+# A destination of the user's may say anything; what is not a number of seconds was not said.
+def _asked(error: Exception, most: float) -> float | None:
+    try:
+        seconds = float(getattr(error, "retry_after", None) or "nan")
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(seconds) else min(max(0.0, seconds), most)
+
+
+def is_ordered(route: Route) -> bool:
+    """Return whether a route's points must arrive in order of acceptance, as most destinations ask."""
+    return bool(getattr(route.destination, "ordered", True))
 
 
 def _within(rows: Rows, start: int, stop: int) -> Rows:

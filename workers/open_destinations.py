@@ -3,43 +3,78 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 from router.batch import PointBatch
 from router.errors import TerminalError
 from router.route import Destination
 from router.table import RouteTable
+from workers.letters import said
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Written:
+    """How far the writes of a batch came.
+
+    Attributes:
+        rows: How many rows are done, from the first: written, or refused by name. All of them, unless a write
+            failed or the turn was over.
+        refused: Those that were refused: position in the batch, and why.
+        failed: How many rows the write after them held, if it failed.
+        error: Why it did; None: none failed.
+    """
+
+    rows: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+    failed: int = 0
+    error: Exception | None = None
 
 
 class OpenDestinations:
     """One open instance of each destination, kept for the life of a worker process."""
 
-    def __init__(self) -> None:
-        """Open nothing yet."""
+    def __init__(self, turn: float = math.inf) -> None:
+        """Open nothing yet; after a turn of so many seconds no further write is begun."""
         self._open: dict[str, Destination] = {}
+        self._turn = turn
 
-    def write(self, table: RouteTable, route_id: str, batch: PointBatch) -> None:
-        """Write a batch to its route's destination; after a failure other than a refusal it is reopened."""
+    def write(self, table: RouteTable, route_id: str, batch: PointBatch, size: int | None) -> Written:
+        """Write a batch to its route's destination, `size` rows a write, until one fails or the turn is over.
+
+        After a failure other than a refusal the destination is opened anew by the next write.
+        """
+        name, written = table.destination_name(route_id), Written()
         if not len(batch):
-            return
-        name = table.destination_name(route_id)
+            return written
         try:
-            if name not in self._open:
-                destination = table.route(route_id).destination
-                destination.open()
-                self._open[name] = destination
-            self._open[name].write_batch(batch.for_route(route_id))
-        except TerminalError:
-            raise
-        except Exception:
+            destination = self._opened(name, table.route(route_id).destination)
+            with _together(destination):
+                ends = time.monotonic() + self._turn
+                for chunk in batch.for_route(route_id).chunks(size):
+                    if written.error is not None or (written.rows and time.monotonic() > ends):
+                        break
+                    _write(destination, chunk, written)
+        except Exception as error:  # whatever a destination raises: the journey says what happens next
+            written = Written(failed=len(batch), error=error)
+        if written.error is not None and not isinstance(written.error, TerminalError):
             self._forget(name)
-            raise
+        return written
 
     def close(self) -> None:
         """Close them all; one that fails is logged and does not keep the others open."""
         for name in list(self._open):
             self._forget(name)
+
+    def _opened(self, name: str, destination: Destination) -> Destination:
+        if name not in self._open:
+            destination.open()
+            self._open[name] = destination
+        return self._open[name]
 
     def _forget(self, name: str) -> None:
         destination = self._open.pop(name, None)
@@ -49,3 +84,25 @@ class OpenDestinations:
             destination.close()
         except Exception:
             logger.exception("Destination did not close.", extra={"destination": name})
+
+
+def _together(destination: Destination) -> AbstractContextManager[None]:
+    together = getattr(destination, "together", nullcontext)
+    context: AbstractContextManager[None] = together()
+    return context
+
+
+# A refusal that names its rows, or can only mean the one row there is, does not stop the writes after it.
+def _write(destination: Destination, chunk: PointBatch, written: Written) -> None:
+    try:
+        destination.write_batch(chunk)
+    except TerminalError as error:
+        rows = (0,) if len(chunk) == 1 else error.rows
+        if rows is None or not all(0 <= row < len(chunk) for row in rows):
+            written.failed, written.error = len(chunk), TerminalError(error.message)
+            return
+        written.refused += [(written.rows + row, said(error)) for row in sorted(set(rows))]
+    except Exception as error:
+        written.failed, written.error = len(chunk), error
+        return
+    written.rows += len(chunk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -150,7 +150,7 @@ class Producer:
             )
         )
         if answer.nudge:
-            self._nudge()
+            self._send("router.route")
         again = answer.verdict == "again"
         accepted = 0 if again else len(admission.batch)
         with self._change:
@@ -160,6 +160,19 @@ class Producer:
     def served(self) -> dict[str, float]:
         """Return when (seconds since 1970) a worker last said of a route that it serves it, by route id."""
         return self._store.served()
+
+    def flush_batches(self, route_ids: Iterable[str] = ()) -> dict[str, int]:
+        """Let nothing accepted by now wait for its batch to fill; return the points that did, by route.
+
+        Args:
+            route_ids: The routes; none: every route.
+
+        Raises:
+            FleetUnreachableError: The broker does not answer.
+        """
+        waiting = self._store.flush(route_ids)
+        self._send("maint.sweep")
+        return waiting
 
     def _persist(self, accept: Callable[[], Accepted]) -> Accepted:
         """Call until it is accepted or patience ends; a repeat is harmless, the id being the same."""
@@ -179,11 +192,13 @@ class Producer:
             time.sleep(pause)
             pause = min(1.0, 2 * pause)
 
-    def _nudge(self) -> None:
+    def _send(self, task: str) -> None:
         try:
-            self._app.send_task("router.route", ignore_result=True)
-        except OperationalError as error:  # the points are safe; the sweep sends what this message would have
-            logger.warning("Router not nudged.", extra={"error": str(error)})
+            self._app.send_task(task, ignore_result=True)
+        except (
+            OperationalError
+        ) as error:  # the points are safe; the next sweep does what this message would have
+            logger.warning("Fleet not nudged.", extra={"task": task, "error": str(error)})
 
     # -- sending soon -------------------------------------------------------------------------
 

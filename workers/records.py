@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from router.rows import Rows
 
@@ -22,6 +22,7 @@ class Letter(NamedTuple):
     row: int = -1
     attempts: int = 0
     first: float = 0.0
+    rows: int = 1  #: how many rows it stands for
 
     def to_json(self) -> str:
         """Return the letter as it is kept; times are seconds since 1970 UTC."""
@@ -106,9 +107,37 @@ class Nudge(NamedTuple):
     route_id: str
     rows: int
 
+    @property
+    def flush(self) -> str:
+        """The flush the part is of."""
+        return self.part_id.partition("-")[0]
 
-#: A message to send as well: look at the stream.
-STREAM: Final = Nudge("", "", 0)
+
+class Rest(NamedTuple):
+    """Rows of a part that are to become a part of their own; it is due in `wait` seconds."""
+
+    rows: int
+    attempts: int = 0
+    silent: int = 0
+    wait: float = 0.0
+
+
+class Settlement(NamedTuple):
+    """What settle answered.
+
+    Attributes:
+        verdict: ``stale``: the part is another's, or done; ``full``: no dead letter may be added.
+        complete: No part of the flush is left: the next one may be cut.
+        nudges: Parts whose turn it is now.
+        waiting: New parts that are due later.
+        why: What is full.
+    """
+
+    verdict: Literal["settled", "stale", "full"]
+    complete: bool = False
+    nudges: Sequence[Nudge] = ()
+    waiting: Sequence[Nudge] = ()
+    why: str = ""
 
 
 class Sweep(NamedTuple):

@@ -48,12 +48,28 @@ class RouteReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """A destination that does not answer, how often it was asked, and what it said.
+
+    Times are seconds: `lasted` so far, `left` until the next try.
+    """
+
+    destination: str
+    lasted: float
+    left: float
+    failures: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The whole fleet, in points; `broken` names the laws of conservation that do not hold.
 
     `ingress` counts messages in the stream, whose points nobody has counted yet.
 
     `reasons` counts dead letters by code, `notes` admitted points by note and source: ``rounded kraken``.
+    Dead letters take `letter_bytes` of the `letter_limit` they may take (0: no worker has said yet).
+    `paused` tells of destinations that do not answer; their points wait.
     """
 
     accepted: int
@@ -70,6 +86,9 @@ class Report:
     router_served: bool
     door_served: bool
     ingress: int
+    letter_bytes: int = 0
+    letter_limit: int = 0
+    paused: list[Pause] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     routes: list[RouteReport] = field(default_factory=list)
@@ -115,6 +134,9 @@ def report(store: Store, table: RouteTable | None = None) -> Report:
         router_served=found["router_served"],
         door_served=found["door_served"],
         ingress=found["ingress"],
+        letter_bytes=totals.get("letter_bytes", 0),
+        letter_limit=int(found["letters_mark"]),
+        paused=[_pause(name, found["paused"][name], found["at"]) for name in sorted(found["paused"])],
         reasons=found["reasons"],
         notes=found["notes"],
         routes=routes,
@@ -144,6 +166,11 @@ def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None) -> 
         served=bool(debt.get("served", False)),
         written=_written(route_id, table) if known and table is not None else None,
     )
+
+
+def _pause(name: str, found: Mapping[str, Any], at: float) -> Pause:
+    lasted, left = at - found["since"], max(0.0, found["until"] - at)
+    return Pause(name, round(lasted, 1), round(left, 1), int(found["failures"]), found["error"])
 
 
 def _written(route_id: str, table: RouteTable) -> int | None:

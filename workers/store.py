@@ -20,12 +20,25 @@ from router.batch import BatchRows, PointBatch
 from router.decode import LIMITS
 from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.rows import Rows
-from workers.records import Accepted, Claim, Entry, Letter, Note, Nudge, Sweep, Verdict, Waiting, pairs
+from workers.records import (
+    Accepted,
+    Claim,
+    Entry,
+    Letter,
+    Note,
+    Nudge,
+    Rest,
+    Settlement,
+    Sweep,
+    Verdict,
+    Waiting,
+    pairs,
+)
 
 PREFIX: Final = "candlefleet:"
 
 #: Scripts that only drain run even when Redis is over its memory limit; those that fill do not.
-_FILLING: Final = frozenset({"accept", "ingest", "match"})
+_FILLING: Final = frozenset({"accept", "match"})
 _READING: Final = frozenset({"snapshot", "holders", "ingress"})
 #: Scripts that do what another does and something more: they know it as a function of its name.
 _EXTENDING: Final = {"ingest": "accept"}
@@ -36,6 +49,9 @@ PART_ROWS: Final = 10_000  #: most rows of a part
 BACKLOG_ROWS: Final = 50_000  #: most rows of a part while more than this many wait
 MOST_PARTS: Final = 32  #: most parts of a flush
 FIRST_NUDGE: Final = 5.0  #: seconds until a part's nudge is thought lost
+#: Shares of Redis' memory above which nothing more is accepted, and below which it is again.
+_NEARLY_FULL: Final = 0.8
+_ROOM_AGAIN: Final = 0.7
 SERVED_FOR: Final = 30.0  #: seconds for which a worker's word that it serves a route is good
 
 
@@ -49,6 +65,7 @@ class Store:
     def __init__(self, client: redis.Redis, *, memory: int = 1 << 30, remember: int = 3600) -> None:
         """Take a client that returns bytes; `memory` is in bytes, `remember` the life of a batch id in s."""
         self.redis = client
+        self.memory = memory
         self.high = int(memory * 0.6)
         self.low = int(memory * 0.5)
         self.remember = remember
@@ -139,7 +156,12 @@ class Store:
         ]
 
     def match(self, verdicts: Sequence[Verdict]) -> list[bool]:
-        """Turn waiting batches into debts, each by itself; False for one that was matched before."""
+        """Turn waiting batches into debts, each by itself.
+
+        Returns:
+            For each whether it was done: not for one that was matched before, nor for one whose dead letters
+            find no room; that one waits.
+        """
         script = self._scripts["match"]
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for verdict in verdicts:
@@ -148,21 +170,66 @@ class Store:
 
     # -- cut, claim, settle -------------------------------------------------------------------
 
-    def cut(self, route_id: str, *, ordered: bool, most_parts: int = MOST_PARTS) -> list[Nudge]:
-        """Turn pending rows of a route into parts, if its window is open and a worker serves it."""
-        answer = self._run(
-            "cut",
-            *(route_id, int(ordered), 1 if ordered else 2, PART_ROWS, BACKLOG_ROWS),
-            *(1 if ordered else most_parts, FIRST_NUDGE, str(ULID()), SERVED_FOR),
-        )
-        return [
-            Nudge(part.decode(), route_id, int(rows))
-            for part, rows in zip(answer[::2], answer[1::2], strict=True)
-        ]
+    def cut(
+        self,
+        route_id: str,
+        *,
+        ordered: bool,
+        most_parts: int = MOST_PARTS,
+        destination: str = "",
+        batch_size: int | None = None,
+        batch_timeout: float | None = None,
+        rate_limit: float | None = None,
+    ) -> list[Nudge]:
+        """Turn pending rows of a route into the parts of a flush, oldest first, and return them in order.
 
-    def claim(self, part_id: str, token: str, lease: float) -> Claim | Literal["gone", "taken", "early"]:
-        """Take a part for `lease` seconds, counting the attempt; or say why not."""
-        answer = self._run("claim", part_id, token, lease)
+        Nothing is cut while the route has a flush open (two, if order does not matter), no worker serves it,
+        its destination is paused, or its limit is used up. Flushes whose parts are settled are closed.
+
+        Args:
+            route_id: The route.
+            ordered: Rows of one series must arrive in order: one part at a time.
+            most_parts: Of a flush.
+            destination: The name of the route's destination.
+            batch_size: Rows a write: parts hold a multiple of it, and what is left stays until it is due.
+            batch_timeout: Seconds after which a row is due.
+            rate_limit: Points a second over the whole fleet.
+        """
+        policy = {
+            "window": 1 if ordered or rate_limit else 2,
+            "ordered": ordered,
+            "part_rows": PART_ROWS,
+            "backlog_rows": BACKLOG_ROWS,
+            "most_parts": 1 if ordered else most_parts,
+            "first_nudge": FIRST_NUDGE,
+            "served_for": SERVED_FOR,
+            "destination": destination,
+            "batch_size": batch_size,
+            "batch_timeout": batch_timeout,
+            "rate": rate_limit,
+        }
+        given = json.dumps({name: value for name, value in policy.items() if value is not None})
+        return _nudges(route_id, self._run("cut", route_id, str(ULID()), given))
+
+    def flush(self, route_ids: Iterable[str] = ()) -> dict[str, int]:
+        """Let nothing accepted by now wait for its write to fill; return the pending points by route.
+
+        Points that are not matched yet are among those that do not wait.
+
+        Args:
+            route_ids: The routes; none: every route.
+        """
+        answer = self._run("flush", *route_ids)
+        return {route.decode(): int(rows) for route, rows in zip(answer[::2], answer[1::2], strict=True)}
+
+    def claim(
+        self, part_id: str, token: str, lease: float, destination: str = ""
+    ) -> Claim | Literal["gone", "taken", "early"]:
+        """Take a part for `lease` seconds, counting the attempt; or say why not.
+
+        While its destination is paused a part is early; after that one part at a time tries it.
+        """
+        answer = self._run("claim", part_id, token, lease, destination)
         verdict = answer[0].decode()
         if verdict != "claimed":
             return verdict  # type: ignore[no-any-return]
@@ -212,26 +279,70 @@ class Store:
         return bool(self._run("release", part_id, token))
 
     def settle(
-        self, claim: Claim, *, delivered: int, dropped: int = 0, letters: Sequence[Letter] = ()
-    ) -> bool:
-        """Say that no row of a part is owed any more, and bury those refused; True if the flush is closed."""
-        verdict, closed = self._run("settle", claim.part_id, delivered, dropped, *pairs(letters))
-        return bool(verdict == b"settled" and closed)
+        self,
+        claim: Claim,
+        *,
+        delivered: int,
+        dropped: int = 0,
+        letters: Sequence[Letter] = (),
+        rest: Sequence[Rest] = (),
+        destination: str = "",
+        error: str = "",
+    ) -> Settlement:
+        """Say that rows of a part are not owed any more: all, or those before the `rest`.
 
-    def nack(self, claim: Claim, *, delay: float, counted: bool, error: str) -> bool:
-        """Give a part back to be tried again after `delay` seconds; False if another holds it by now."""
-        return bool(self._run("nack", claim.part_id, claim.token, delay, int(counted), error))
+        Args:
+            claim: The part; a whole one may be settled by whoever wrote it, only its holder may split it.
+            delivered: How many rows were written; none of them is in `rest`.
+            dropped: How many the route's transform dropped.
+            letters: Dead letters for the others.
+            rest: The rows at the end of the part, in order, as the parts they become.
+            destination: Which destination took rows, and so answers; empty: none did.
+            error: What keeps the rest waiting.
+        """
+        done = claim.rows - sum(part.rows for part in rest)
+        answer = self._run(
+            "settle",
+            *(claim.part_id, claim.token, done, delivered, dropped, sum(letter.rows for letter in letters)),
+            *(destination, str(ULID())[-6:], error, json.dumps(rest), FIRST_NUDGE, *pairs(letters)),
+        )
+        verdict = answer[0].decode()
+        if verdict != "settled":
+            return Settlement(verdict, why=answer[1].decode() if answer[1:] else "")
+        now, later = (_nudges(claim.route_id, parts) for parts in answer[2:])
+        return Settlement(verdict, bool(answer[1]), now, later)
 
-    def split(self, claim: Claim, at: int, *, silent: int = 0) -> list[Nudge]:
-        """Replace a part by two, the first of `at` rows; empty if another holds it by now.
+    def split(self, claim: Claim, at: int, *, silent: int = 0) -> Settlement:
+        """Replace a part by two, the first of `at` rows; stale if another holds it by now.
 
         Each begins with `silent` unanswered claims on its record.
         """
-        answer = self._run("split", claim.part_id, claim.token, at, FIRST_NUDGE, silent)
-        return [
-            Nudge(part.decode(), claim.route_id, int(rows))
-            for part, rows in zip(answer[::2], answer[1::2], strict=True)
-        ]
+        halves = [Rest(at, silent=silent), Rest(claim.rows - at, silent=silent)]
+        return self.settle(claim, delivered=0, rest=halves)
+
+    def nack(self, claim: Claim, *, delay: float, counted: bool, error: str, destination: str = "") -> bool:
+        """Give a part back to be tried again after `delay` seconds; False if another holds it by now.
+
+        Args:
+            claim: The part.
+            delay: Seconds; while the destination is paused the part waits for that.
+            counted: Whether it was an attempt: the destination was there.
+            error: What went wrong.
+            destination: The name of the destination.
+        """
+        return bool(self._run("nack", claim.part_id, claim.token, delay, int(counted), error, destination))
+
+    def pause(self, destination: str, *, asked: float | None, first: float, most: float, error: str) -> float:
+        """Leave a destination alone for a while, for the whole fleet; return the seconds.
+
+        Args:
+            destination: Its name.
+            asked: Seconds it asked for; None: `first`, then twice as long from failure to failure.
+            first: Seconds of the first wait.
+            most: Most seconds of a wait it did not ask for.
+            error: What it said.
+        """
+        return float(self._run("pause", destination, "" if asked is None else asked, first, most, error))
 
     # -- doors for others ---------------------------------------------------------------------
 
@@ -280,20 +391,51 @@ class Store:
 
     def hold(self, name: str, raw: bytes, note: Note) -> bool:
         """Take a message from its list, noting in the same step that it is held; False if it is gone."""
-        return bool(self._run("fetch", name, sha1(raw).hexdigest(), "hold", *note))  # noqa: S324
+        return self._fetch(name, raw, "hold", *note) == b"taken"
 
     def bury_message(self, name: str, raw: bytes, letter: Letter) -> bool:
-        """Take a message from its list and make it a dead letter; False if it is gone."""
-        return bool(self._run("fetch", name, sha1(raw).hexdigest(), "bury", *pairs([letter])))  # noqa: S324
+        """Take a message from its list and make it a dead letter; False if there is no room for it yet."""
+        return self._fetch(name, raw, "bury", *pairs([letter])) != b"full"
+
+    def _fetch(self, name: str, raw: bytes, *rest: Any) -> bytes:
+        answer: bytes = self._run("fetch", name, sha1(raw, usedforsecurity=False).hexdigest(), *rest)
+        return answer
 
     # -- what keeps it going ------------------------------------------------------------------
 
-    def sweep(self, parts: int = 200) -> Sweep:
-        """Return what waits for a nudge that seems lost."""
-        router, found, routes = self._run("sweep", FIRST_NUDGE, parts)
+    def sweep(self, parts: int = 200, *, ahead: float = 60.0) -> Sweep:
+        """Return what waits for a nudge that seems lost.
+
+        Args:
+            parts: The most of them.
+            ahead: The longest that a part is ever put off, in seconds; more means that a clock was put back.
+        """
+        router, found, routes = self._run("sweep", FIRST_NUDGE, parts, max(ahead, 60.0))
         triples = zip(found[::3], found[1::3], found[2::3], strict=True)
         nudges = [Nudge(part.decode(), route.decode(), int(rows)) for part, route, rows in triples]
         return Sweep(bool(router), nudges, [route.decode() for route in routes])
+
+    def mark(self) -> None:
+        """Tell the scripts how many bytes the dead letters may take: a fifth of what the fleet may fill."""
+        with self._translated():
+            memory: dict[str, Any] = self.redis.info("memory")
+            most = min(self.memory, memory["maxmemory"] or self.memory)
+            self.redis.hset(PREFIX + "marks", mapping={"letters": most // 5})
+
+    def watch_memory(self) -> None:
+        """Close the door while Redis itself is nearly full, whatever fills it, and open it again.
+
+        The scripts count the bytes of points and letters; records, messages and others' keys are seen here.
+        """
+        key = PREFIX + "crowded"
+        with self._translated():
+            memory: dict[str, Any] = self.redis.info("memory")
+            used, most = memory["used_memory"], memory["maxmemory"]
+            if most and used > _NEARLY_FULL * most:
+                why = f"Redis uses {used:,} of {most:,} bytes"
+                self.redis.set(key, why, ex=60)
+            elif not most or used < _ROOM_AGAIN * most:
+                self.redis.delete(key)
 
     def advertise(self, routes: Iterable[str]) -> None:
         """Say that a worker serves these routes, for the next `SERVED_FOR` seconds."""
@@ -304,6 +446,12 @@ class Store:
         with self._translated():
             known: dict[bytes, bytes] = self.redis.hgetall(PREFIX + "known")  # type: ignore[assignment]
         return {route.decode(): float(at) for route, at in known.items()}
+
+    def owing(self) -> set[str]:
+        """Return the routes that owe points or ever did."""
+        with self._translated():
+            found: set[bytes] = self.redis.smembers(PREFIX + "owing")  # type: ignore[assignment]
+        return {route.decode() for route in found}
 
     def snapshot(self) -> dict[str, Any]:
         """Return counters and debts of one instant; `workers.report` gives them their meaning."""
@@ -417,6 +565,13 @@ def _batch(batch_id: str) -> str:
 def _rows(batch_id: str, found: Sequence[bytes], start: int, stop: int) -> BatchRows:
     _, number, digest, selection = found
     return BatchRows(batch_id, Rows.decode(selection).slice(start, stop), int(number), digest.decode())
+
+
+def _nudges(route_id: str, answer: Sequence[bytes]) -> list[Nudge]:
+    return [
+        Nudge(part.decode(), route_id, int(rows))
+        for part, rows in zip(answer[::2], answer[1::2], strict=True)
+    ]
 
 
 def _issued(batch_id: str) -> str:

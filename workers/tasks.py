@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from math import ceil
 from typing import Any, Final
 
-from celery import Task, current_app, shared_task
+from celery import Task, chord, current_app, shared_task
+from celery.canvas import Signature
 from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown
 from kombu.entity import Queue
 
@@ -21,7 +23,7 @@ from workers.embedded import end_with_parent
 from workers.envelope import QUEUE
 from workers.ingest import Ingest
 from workers.journey import Again, Journey
-from workers.records import STREAM, Nudge
+from workers.records import Nudge
 from workers.settings import require_broker_url, settings
 from workers.store import Store
 
@@ -29,6 +31,10 @@ from workers.store import Store
 PRIORITIES: Final = {RoutePriority.HIGH: 0, RoutePriority.NORMAL: 3, RoutePriority.LOW: 6}
 #: Retries of one message; after them the sweep nudges the part.
 MOST_NUDGES: Final = 20
+#: Seconds between two sweeps while a route has a rate_limit.
+LIMITED_TICK: Final = 0.25
+#: Seconds: a retry that is due later than that waits in Redis.
+LONGEST_RETRY: Final = 10.0
 #: Seconds until the message of a worker that died is sent again; Celery's own 180 cannot be set otherwise.
 LOST_DELAY: Final = 1
 
@@ -57,24 +63,43 @@ def store() -> Store:
 def journey() -> Journey:
     """Return what the tasks of this process work with."""
     s = settings()
-    return Journey(store(), table(), send, lease=s.lease, retry_cap=s.retry_cap)
+    return Journey(store(), table(), Messages(), lease=s.lease, retry_cap=s.retry_cap)
 
 
-def send(nudge: Nudge | None) -> None:
-    """Send a message that says "look": at a part, at the stream, or, without either, at what waits."""
-    if nudge is None:
+class Messages:
+    """Sends Celery messages that say "look"; the parts of a flush of several go as a chord."""
+
+    def router(self) -> None:
+        """Ask the router to look at what waits."""
         current_app.send_task("router.route", ignore_result=True)
-        return
-    if nudge == STREAM:
+
+    def stream(self) -> None:
+        """Ask for a look at the stream that others write to."""
         current_app.send_task("router.ingest", ignore_result=True)
-        return
-    current_app.send_task(
-        f"deliver.{nudge.route_id}",
-        (nudge.part_id,),
-        {"rows": nudge.rows},
-        queue=_queue(nudge.route_id),
-        priority=PRIORITIES[table().route(nudge.route_id).priority],
-        ignore_result=True,
+
+    def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
+        """Ask for a look at these parts, which may be all parts of one flush."""
+        if whole_flush and len(nudges) > 1:
+            route_id, flush = nudges[0].route_id, nudges[0].flush
+            body = _message(f"flushed.{route_id}", route_id, (flush,), immutable=True)
+            chord([_deliver_message(nudge, ignore_result=False) for nudge in nudges])(body)
+            return
+        for nudge in nudges:
+            _deliver_message(nudge).apply_async()
+
+
+def _deliver_message(nudge: Nudge, *, ignore_result: bool = True) -> Signature:
+    message = _message(f"deliver.{nudge.route_id}", nudge.route_id, (nudge.part_id,))
+    return message.clone(kwargs={"rows": nudge.rows}, ignore_result=ignore_result)
+
+
+def _message(task: str, route_id: str, args: tuple[str, ...], **options: Any) -> Signature:
+    return current_app.signature(
+        task,
+        args,
+        queue=_queue(route_id),
+        priority=PRIORITIES[table().route(route_id).priority],
+        **options,
     )
 
 
@@ -99,7 +124,7 @@ def route() -> int:
 @shared_task(name="router.ingest")
 def ingest() -> int:
     """Take what others put into the stream; return the number of entries taken."""
-    return Ingest(store(), send).run()
+    return Ingest(store(), Messages()).run()
 
 
 @shared_task(name="maint.sweep", send_events=False)
@@ -116,12 +141,19 @@ def canary(name: str) -> None:
 
 def _deliver(self: Task, part_id: str, rows: int = 0) -> int:
     """Deliver one part; return the number of points written. `rows` is for people who watch."""
+    route_id = self.name.removeprefix("deliver.")
     try:
-        return journey().deliver(part_id)
+        return journey().deliver(route_id, part_id, closes=self.request.chord is None)
     except Again as again:
-        if self.request.retries >= MOST_NUDGES:
-            return 0
-        raise self.retry(countdown=again.delay, exc=again) from again
+        if again.delay > LONGEST_RETRY or self.request.retries >= MOST_NUDGES:
+            return 0  # it waits in Redis, not in a worker's memory: the sweep nudges it when it is due
+        part, kwargs = (again.part_id,), {"rows": again.rows}
+        raise self.retry(part, kwargs, countdown=again.delay, exc=again) from again
+
+
+def _flushed(self: Task, flush: str) -> None:
+    """Close a flush whose parts are settled, and cut the next; the flush is named for people who watch."""
+    journey().cut([self.name.removeprefix("flushed.")])
 
 
 class _EveryTickIsNotNews(logging.Filter):
@@ -136,11 +168,33 @@ for _name in ("celery.worker.strategy", "celery.app.trace"):
 
 def _register(known: Route) -> None:
     options = {"bind": True, "max_retries": MOST_NUDGES, "default_retry_delay": LOST_DELAY}
-    shared_task(name=f"deliver.{known.route_id}", **options)(_deliver)
+    shared_task(name=f"deliver.{known.route_id}", rate_limit=_fence(known), **options)(_deliver)
+    shared_task(name=f"flushed.{known.route_id}", bind=True)(_flushed)
+
+
+# The limit is kept by `cut`; twice as many messages as it sends in a second can only be repeats.
+def _fence(known: Route) -> str | None:
+    return None if known.rate_limit is None else f"{2 * max(1, min(10, ceil(known.rate_limit)))}/s"
+
+
+def tick(routes: Iterable[Route]) -> float:
+    """Return the seconds between two sweeps: a quarter of the shortest batch_timeout, but from 0.1 to 1.
+
+    For a route with a rate_limit it is at most a quarter of a second, so that its points come evenly.
+    """
+    waits = [route.batch_timeout / 4 for route in routes if route.batch_size and route.batch_timeout]
+    limits = [LIMITED_TICK for route in routes if route.rate_limit is not None]
+    return min(1.0, max(0.1, min([1.0, *waits, *limits])))
 
 
 for _route in table().by_priority():
     _register(_route)
+if "sweep" in current_app.conf.beat_schedule:
+    _tick = tick(table().by_priority())
+    current_app.conf.beat_schedule["sweep"] |= {
+        "schedule": _tick,
+        "options": {"expires": 2 * _tick, "ignore_result": True},
+    }
 
 
 @celeryd_init.connect
@@ -167,6 +221,7 @@ def _prepare(options: Mapping[str, Any], **_: Any) -> None:
 def _check_broker(**_: Any) -> None:
     try:
         store().check(volatile=settings().volatile)
+        store().mark()
     except CandlefleetError as error:
         raise SystemExit(f"candlefleet: {error}") from None
 

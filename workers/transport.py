@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from queue import Empty
+from queue import Empty, Full
 from time import monotonic
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from workers.door import Door
 from workers.envelope import QUEUE
 from workers.store import Store
 
-#: Seconds between two looks for less urgent messages, and between two looks while Redis is full.
+#: Seconds between two looks for less urgent messages, and between two looks while there is no room.
 LOOK: Final = 1.0
 
 
@@ -104,6 +104,8 @@ class Channel(redis.Channel):
         try:
             raw = self._seen()
             message = self._door.take(raw) if QUEUE in self.active_queues and not self._closing else None
+        except Full:
+            message, self._rests_until = None, monotonic() + LOOK
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()

@@ -80,7 +80,7 @@ def test_a_worker_for_one_queue_delivers_what_waited_for_it_and_flower_shows_it(
     (task,) = shown.values()
     assert task["name"] == "deliver.late"
     assert task["kwargs"] == "{'rows': 4}"
-    assert re.fullmatch(r"\('[0-9A-Z]{26}-1',\)", task["args"])
+    assert re.fullmatch(r"\('[0-9A-Z]{26}-0000000',\)", task["args"])
 
 
 def test_inspect_registered_names_the_task_of_every_route(crew, tmp_path):

@@ -17,7 +17,7 @@ from router.batch import PointBatch
 from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.rows import Rows
 from tests.make import make_batch, make_frame
-from workers.records import Claim, Debt, Letter, Nudge, Verdict
+from workers.records import Claim, Debt, Letter, Nudge, Rest, Verdict
 from workers.report import report
 from workers.store import PREFIX, Store
 
@@ -94,6 +94,20 @@ def deliver(store: Store, nudges: Sequence[Nudge]) -> None:
     """Settle parts as if their rows had been written."""
     for part_id, _, rows in nudges:
         store.settle(claim(store, part_id), delivered=rows)
+
+
+def split(store: Store, part_id: str, at: int, *, silent: int = 0) -> list[Nudge]:
+    """Split a part; return all parts of its flush in the order of their rows."""
+    held = claim(store, part_id)
+    assert store.split(held, at, silent=silent).verdict == "settled"
+    return parts_of(store, held.route_id, part_id)
+
+
+def parts_of(store: Store, route_id: str, part_id: str) -> list[Nudge]:
+    """Return the open parts of the flush that a part is or was of, in the order of their rows."""
+    flush = Nudge(part_id, route_id, 0).flush
+    names = sorted(name.decode() for name in store.redis.smembers(f"{PREFIX}flush:{flush}"))
+    return [Nudge(name, route_id, int(store.redis.hget(f"{PREFIX}part:{name}", "rows"))) for name in names]
 
 
 def make_letter(route_id: str = "", row: int = -1, batch_id: str = "") -> Letter:
@@ -198,7 +212,7 @@ def test_a_route_that_owes_too_much_closes_the_door_until_it_owes_a_fifth_less(s
     assert (busy.verdict, busy.detail) == ("busy", "route a owes more than its max_owed")
 
     (nudge,) = store.cut("a", ordered=True)
-    halves = store.split(claim(store, nudge.part_id), 6)
+    halves = split(store, nudge.part_id, 6)
     deliver(store, halves[:1])
     assert store.accept(str(ULID()), make_batch()).verdict == "busy", "nine are more than eight"
 
@@ -315,7 +329,7 @@ def test_the_next_flush_is_cut_when_the_last_part_of_this_one_is_settled(
     first = store.cut("a", ordered=True)
     assert [nudge.rows for nudge in first] == [10]
     assert store.cut("a", ordered=True) == []
-    assert store.settle(claim(store, first[0].part_id), delivered=10)
+    assert store.settle(claim(store, first[0].part_id), delivered=10).complete
     assert [nudge.rows for nudge in store.cut("a", ordered=True)] == [10]
 
 
@@ -429,7 +443,7 @@ def test_a_part_given_back_remembers_its_attempts_and_when_it_first_failed(store
     store.nack(claim(store, nudge.part_id), delay=0.0, counted=True, error="down")
     second = claim(store, nudge.part_id)
     assert (second.attempts, second.silent) == (2, 1)
-    assert before - 0.001 <= second.since <= store.now()
+    assert before - 0.001 <= second.since <= store.now() + 0.001
     store.nack(second, delay=0.0, counted=True, error="still down")
     assert claim(store, nudge.part_id).since == second.since
 
@@ -451,7 +465,7 @@ def test_a_renewed_claim_lasts_longer(store: Store) -> None:
     [
         lambda store, late: store.renew(late, LONG),
         lambda store, late: store.nack(late, delay=0.0, counted=True, error="late"),
-        lambda store, late: store.split(late, 1),
+        lambda store, late: store.split(late, 1).verdict == "settled",
         lambda store, late: store.release(late.part_id, late.token),
     ],
     ids=["renew", "nack", "split", "release"],
@@ -477,8 +491,8 @@ def test_a_part_of_a_dead_holder_is_free_at_once_and_its_claim_stays_unanswered(
 
 def test_a_part_is_settled_once(store: Store) -> None:
     held = claim(store, cut_one(store).part_id)
-    assert store.settle(held, delivered=3)
-    assert not store.settle(held, delivered=3)
+    assert store.settle(held, delivered=3).verdict == "settled"
+    assert store.settle(held, delivered=3).verdict == "stale"
     assert report(store).routes[0].delivered == 3
 
 
@@ -486,9 +500,9 @@ def test_whoever_wrote_a_part_may_settle_it_though_another_holds_it(store: Store
     nudge = cut_one(store)
     late = claim(store, nudge.part_id, lease=0.0)
     successor = claim(store, nudge.part_id)
-    assert store.settle(late, delivered=3)
+    assert store.settle(late, delivered=3).verdict == "settled"
     assert not store.renew(successor, LONG)
-    assert not store.settle(successor, delivered=3)
+    assert store.settle(successor, delivered=3).verdict == "stale"
     assert report(store).at_rest
 
 
@@ -514,18 +528,18 @@ def test_a_batch_lives_until_no_part_of_any_route_owes_a_row_of_it(store: Store,
 def test_halves_hold_every_row_once_and_keep_the_flush_open(store: Store, small_parts: None) -> None:
     first, second = owe(store, 4, "a"), owe(store, 5, "a")
     (nudge,) = store.cut("a", ordered=False)
-    halves = store.split(claim(store, nudge.part_id), 6)
+    halves = split(store, nudge.part_id, 6)
     assert [half.rows for half in halves] == [6, 3]
     held = [claim(store, half.part_id) for half in halves]
     assert [one.pieces for one in held] == [[(first, 0, 4), (second, 0, 2)], [(second, 2, 5)]]
     assert [len(store.load(one)) for one in held] == [6, 3]
-    assert not store.settle(held[1], delivered=3)
-    assert store.settle(held[0], delivered=6)
+    assert not store.settle(held[1], delivered=3).complete
+    assert store.settle(held[0], delivered=6).complete
 
 
 def test_halves_begin_without_attempts_and_with_the_silence_they_are_given(store: Store) -> None:
     nudge = cut_one(store)
-    halves = store.split(claim(store, nudge.part_id), 1, silent=2)
+    halves = split(store, nudge.part_id, 1, silent=2)
     assert [(one.attempts, one.silent) for one in (claim(store, half.part_id) for half in halves)] == [
         (1, 3)
     ] * 2
@@ -533,17 +547,17 @@ def test_halves_begin_without_attempts_and_with_the_silence_they_are_given(store
 
 def test_the_second_half_of_an_ordered_part_waits_for_the_first(store: Store) -> None:
     nudge = cut_one(store, 4, ordered=True)
-    first, second = store.split(claim(store, nudge.part_id), 2)
+    first, second = split(store, nudge.part_id, 2)
     assert store.claim(second.part_id, "eager", LONG) == "early"
-    deliver(store, [first])
-    assert [found.part_id for found in store.sweep().parts] == [second.part_id], "its turn has come"
+    settled = store.settle(claim(store, first.part_id), delivered=2)
+    assert settled.nudges == [second], "its turn has come"
     deliver(store, [second])
 
 
 def test_quarters_of_an_ordered_part_go_in_the_order_of_their_rows(store: Store) -> None:
     nudge = cut_one(store, 4, ordered=True)
-    left, right = store.split(claim(store, nudge.part_id), 2)
-    quarters = store.split(claim(store, left.part_id), 1)
+    left, right = split(store, nudge.part_id, 2)
+    quarters = split(store, left.part_id, 1)[:2]
     assert store.claim(right.part_id, "eager", LONG) == "early"
     assert store.claim(quarters[1].part_id, "eager", LONG) == "early"
     deliver(store, [*quarters, right])
@@ -551,7 +565,7 @@ def test_quarters_of_an_ordered_part_go_in_the_order_of_their_rows(store: Store)
 
 def test_the_halves_of_any_other_part_need_not_wait(store: Store) -> None:
     nudge = cut_one(store, 4)
-    deliver(store, store.split(claim(store, nudge.part_id), 2)[::-1])
+    deliver(store, split(store, nudge.part_id, 2)[::-1])
 
 
 # -- sweep ----------------------------------------------------------------------------------------
@@ -715,8 +729,7 @@ def test_when_everything_is_settled_only_counters_and_memories_are_left(
     match(store, accept(store), 3)
     for route_id in ("a", "b"):
         while nudges := store.cut(route_id, ordered=False):
-            deliver(store, store.split(claim(store, nudges[0].part_id), 5))
-            deliver(store, nudges[1:])
+            deliver(store, split(store, nudges[0].part_id, 5))
     kinds = {key.decode().removeprefix(PREFIX).split(":")[0] for key in store.redis.keys(PREFIX + "*")}
     assert report(store).at_rest
     assert kinds - {"nudged", "rate"} == {"totals", "route", "owing", "known", "number", "accepted"}
@@ -800,3 +813,246 @@ def test_a_router_that_cannot_take_everything_lets_others_be_nudged(store: Store
         accept(store, 3)
     store.take(3, LONG, stay=True)
     assert store.accept(str(ULID()), make_batch()).nudge
+
+
+# -- batches -----------------------------------------------------------------------------------------
+
+
+def cut(store: Store, **policy: Any) -> list[int]:
+    """Cut route `a`, and return how many rows each part holds."""
+    return [nudge.rows for nudge in store.cut("a", **{"ordered": False} | policy)]
+
+
+def test_parts_hold_whole_batches_and_the_rest_stays(store: Store, small_parts: None) -> None:
+    owe(store, 9, "a")
+    assert cut(store, batch_size=4, batch_timeout=LONG) == [8]
+    assert report(store).routes[0].pending == 1
+    owe(store, 2, "a")
+    assert cut(store, batch_size=4, batch_timeout=LONG) == []
+    owe(store, 1, "a")
+    assert cut(store, batch_size=4, batch_timeout=LONG) == [4]
+
+
+def test_a_batch_larger_than_a_part_is_one_part(store: Store, small_parts: None) -> None:
+    owe(store, 70, "a")
+    assert cut(store, batch_size=30, batch_timeout=LONG) == [30, 30]
+
+
+def test_what_is_due_goes_though_it_fills_no_batch(store: Store, small_parts: None) -> None:
+    owe(store, 3, "a")
+    assert cut(store, batch_size=4, batch_timeout=LONG) == []
+    assert cut(store, batch_size=4, batch_timeout=1e-6) == [3]
+
+
+def test_the_timeout_counts_from_the_oldest_point_that_is_left(store: Store, small_parts: None) -> None:
+    first = owe(store, 3, "a")
+    store.redis.zincrby(f"{PREFIX}pending:a", -30e6, first)  # it came half a minute earlier
+    owe(store, 3, "a")
+    assert cut(store, batch_size=4, batch_timeout=20.0) == [4], "the last two are of the second"
+    assert cut(store, batch_size=4, batch_timeout=20.0) == []
+
+
+def test_many_small_batches_make_exact_writes(store: Store) -> None:
+    for _ in range(2105):
+        owe(store, 1, "a")
+    parts = store.cut("a", ordered=True, batch_size=1000, batch_timeout=LONG)
+    assert [nudge.rows for nudge in parts] == [2000]
+    deliver(store, parts)
+    assert cut(store, batch_size=3, batch_timeout=LONG) == [105]
+
+
+def test_a_flush_asked_for_lets_nothing_wait_that_was_accepted_before(store: Store) -> None:
+    owe(store, 3, "a", "b")
+    unmatched = accept(store, 2)
+    assert store.flush(["a"]) == {"a": 3}
+    assert cut(store, batch_size=10, batch_timeout=LONG) == [3]
+    assert store.cut("b", ordered=False, batch_size=10, batch_timeout=LONG) == []
+    match(store, unmatched, 2, "a")
+    assert cut(store, batch_size=10, batch_timeout=LONG) == [2], "it was accepted before"
+    owe(store, 4, "a")
+    assert cut(store, batch_size=10, batch_timeout=LONG) == []
+    assert store.flush() == {"a": 4, "b": 3}
+    assert sum(cut(store, batch_size=10, batch_timeout=LONG)) == 0, "two flushes are open"
+
+
+def test_a_route_with_nothing_to_cut_is_passed_over_until_it_is_due(store: Store) -> None:
+    owe(store, 3, "a")
+    assert cut(store, batch_size=10, batch_timeout=LONG) == []
+    assert store.sweep().routes == []
+    store.flush(["a"])
+    assert store.sweep().routes == ["a"]
+
+
+def test_a_complete_flush_is_closed_by_the_next_cut_or_named_by_a_sweep(store: Store) -> None:
+    nudge = cut_one(store)
+    assert store.sweep().routes == []
+    assert store.settle(claim(store, nudge.part_id), delivered=3).complete
+    assert store.snapshot()["routes"]["a"]["flushes"] == 1
+    assert store.sweep().routes == ["a"]
+    assert cut(store) == []
+    assert store.snapshot()["routes"]["a"]["flushes"] == 0
+    assert store.sweep().routes == []
+
+
+# -- limits ------------------------------------------------------------------------------------------
+
+
+def test_a_limited_route_gives_a_second_of_points_and_then_no_more(store: Store) -> None:
+    owe(store, 100, "a")
+    first = store.cut("a", ordered=True, rate_limit=30.0)
+    assert [nudge.rows for nudge in first] == [30]
+    assert store.cut("a", ordered=True, rate_limit=30.0) == []
+    deliver(store, first)
+    assert sum(cut(store, ordered=True, rate_limit=30.0)) <= 30
+
+
+def test_a_limit_of_less_than_a_point_a_second_gives_one_at_a_time(store: Store) -> None:
+    owe(store, 3, "a")
+    first = store.cut("a", ordered=True, rate_limit=0.01)
+    assert [nudge.rows for nudge in first] == [1]
+    deliver(store, first)
+    assert cut(store, ordered=True, rate_limit=0.01) == []
+
+
+def test_batches_of_a_limited_route_are_whole(store: Store) -> None:
+    owe(store, 100, "a")
+    assert cut(store, rate_limit=30.0, batch_size=20, batch_timeout=1e-6) == [20]
+
+
+def test_what_was_written_a_moment_ago_counts_though_the_bucket_is_full(store: Store) -> None:
+    owe(store, 100, "a")
+    for _ in range(2):
+        deliver(store, store.cut("a", ordered=True, rate_limit=30.0))
+        store.redis.hset(f"{PREFIX}route:a", "tokens", 30)
+    assert cut(store, ordered=True, rate_limit=30.0) == []
+
+
+# -- parts that stop in the middle -------------------------------------------------------------------
+
+
+def test_rows_before_a_failed_write_are_settled_and_the_others_wait(store: Store) -> None:
+    nudge = cut_one(store, 10, ordered=True)
+    held = claim(store, nudge.part_id)
+
+    found = store.settle(held, delivered=4, rest=[Rest(6, attempts=1, wait=30.0)], error="reset")
+
+    assert (found.verdict, found.complete, found.nudges) == ("settled", False, [])
+    (rest,) = found.waiting
+    assert (rest.rows, report(store).routes[0].delivered, report(store).owed) == (6, 4, 6)
+    assert store.claim(rest.part_id, "early", LONG) == "early"
+    assert store.settle(held, delivered=10).verdict == "stale"
+
+
+def test_the_rest_of_a_part_keeps_its_attempts_and_may_be_loaded(store: Store) -> None:
+    batch_id = owe(store, 10, "a")
+    (nudge,) = store.cut("a", ordered=True)
+    rest = [Rest(2, attempts=1), Rest(3, silent=2), Rest(1)]
+    found = store.settle(claim(store, nudge.part_id), delivered=4, rest=rest)
+    first, second, third = parts_of(store, "a", nudge.part_id)
+    assert [found.nudges, [first.rows, second.rows, third.rows]] == [[first], [2, 3, 1]]
+    held = claim(store, first.part_id)
+    assert (held.attempts, held.pieces) == (2, [(batch_id, 4, 6)])
+    assert store.settle(held, delivered=2).nudges == [second]
+    held = claim(store, second.part_id)
+    assert (held.silent, held.pieces) == (3, [(batch_id, 6, 9)])
+    deliver(store, store.settle(held, delivered=3).nudges)
+    assert report(store).at_rest
+
+
+# -- outages -----------------------------------------------------------------------------------------
+
+
+def pause(store: Store, seconds: float | None = None) -> float:
+    return store.pause("d", asked=seconds, first=1.0, most=5.0, error="503")
+
+
+def test_a_paused_destination_gets_no_parts_and_no_claims(store: Store) -> None:
+    nudge = cut_one(store)
+    pause(store, LONG)
+    owe(store, 3, "a")
+    assert cut(store, destination="d") == []
+    assert cut(store, destination="another") == [3]
+    assert store.claim(nudge.part_id, "t", LONG, "d") == "early"
+
+
+def test_waits_grow_with_every_failure_up_to_the_most(store: Store) -> None:
+    waits = []
+    for _ in range(5):
+        waits.append(pause(store))
+        store.redis.hset(f"{PREFIX}paused:d", "until", 0)
+    assert waits == [1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+def test_failures_of_parts_that_were_on_their_way_count_once(store: Store) -> None:
+    assert [round(pause(store), 1) for _ in range(3)] == [1.0, 1.0, 1.0]
+    assert pause(store, 3.0) == 3.0, "it asked for more"
+
+
+def test_one_part_at_a_time_tries_whether_a_destination_answers(store: Store, small_parts: None) -> None:
+    owe(store, 20, "a")
+    one, other = store.cut("a", ordered=False, destination="d")
+    pause(store, 0.0)
+    probe = store.claim(one.part_id, "probe", LONG, "d")
+    assert isinstance(probe, Claim)
+    assert store.claim(other.part_id, "eager", LONG, "d") == "early"
+    store.settle(probe, delivered=10, destination="d")
+    assert [nudge.part_id for nudge in store.sweep().parts] == [other.part_id], "it need not wait any longer"
+    assert isinstance(store.claim(other.part_id, "next", LONG, "d"), Claim)
+    assert store.snapshot()["paused"] == {}
+
+
+def test_a_probe_whose_worker_died_is_followed_by_another(store: Store, small_parts: None) -> None:
+    owe(store, 20, "a")
+    one, other = store.cut("a", ordered=False, destination="d")
+    pause(store, 0.0)
+    assert isinstance(store.claim(one.part_id, "probe", LONG, "d"), Claim)
+    store.release(one.part_id, "probe")
+    assert isinstance(store.claim(other.part_id, "next", LONG, "d"), Claim)
+
+
+def test_a_part_given_back_while_its_destination_is_paused_waits_for_that(store: Store) -> None:
+    nudge = cut_one(store)
+    held = store.claim(nudge.part_id, "t", LONG, "d")
+    assert isinstance(held, Claim)
+    pause(store, LONG)
+    store.nack(held, delay=0.0, counted=False, error="503", destination="d")
+    assert store.sweep().parts == []
+    assert store.claim(nudge.part_id, "t2", LONG, "d") == "early"
+
+
+# -- room --------------------------------------------------------------------------------------------
+
+
+def test_dead_letters_that_find_no_room_keep_their_points_owed(store: Store) -> None:
+    store.redis.hset(PREFIX + "marks", "letters", 400)
+    batch_id = owe(store, 3, "a")
+    (nudge,) = store.cut("a", ordered=True)
+    held = claim(store, nudge.part_id)
+    letters = [make_letter("a", row, batch_id) for row in range(3)]
+
+    found = store.settle(held, delivered=0, letters=letters)
+
+    assert found.verdict == "full"
+    assert found.why.startswith("dead letters hold 0 of 400 bytes")
+    assert report(store).owed == 3
+    store.redis.hdel(PREFIX + "marks", "letters")
+    assert store.settle(held, delivered=0, letters=letters).verdict == "settled"
+
+
+def test_a_batch_whose_dead_letters_find_no_room_is_not_accepted_or_matched(store: Store) -> None:
+    store.redis.hset(PREFIX + "marks", "letters", 50)
+    busy = store.accept(str(ULID()), make_batch(), letters=[make_letter()])
+    assert (busy.verdict, "replay or drop some" in busy.detail) == ("busy", True)
+    waiting = accept(store, 1)
+    assert store.match([Verdict(waiting, [], 0, 0, 1, [make_letter("a", 0, waiting)])]) == [False]
+    assert report(store).waiting == 1
+
+
+def test_the_door_is_closed_while_redis_itself_is_nearly_full(store: Store) -> None:
+    used = store.redis.info("memory")["used_memory"]
+    with configured(store, "maxmemory", int(used * 1.1)):
+        store.watch_memory()
+        busy = store.accept(str(ULID()), make_batch())
+        assert (busy.verdict, busy.detail.startswith("Redis uses")) == ("busy", True)
+    store.watch_memory()
+    assert store.accept(str(ULID()), make_batch()).verdict == "accepted"

@@ -72,7 +72,7 @@ def demo(
         store = _start(fleet)
         before = report(store, fleet.table)
         began = time.monotonic()
-        sent = send_files(files, url=fleet.url)
+        sent = send_files(files, url=fleet.url, flush=True)
         after = wait_until_at_rest(store, fleet.table, stop)
         _show(before, after, time.monotonic() - began, fleet.table, folder)
         if sent.again:

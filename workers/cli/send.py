@@ -45,7 +45,7 @@ def send(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Send the bars of files to the fleet; a file that was sent before adds nothing."""
-    sent = send_files([Path(name) for name in files], format_=format, again=again)
+    sent = send_files([Path(name) for name in files], format_=format, again=again, flush=wait)
     if wait:
         store, table = connect(), known_routes()
         found = wait_until_at_rest(store, table, threading.Event())
@@ -63,15 +63,25 @@ def send(
 
 
 def send_files(
-    files: Iterable[Path], *, url: str | None = None, format_: str | None = None, again: bool = False
+    files: Iterable[Path],
+    *,
+    url: str | None = None,
+    format_: str | None = None,
+    again: bool = False,
+    flush: bool = False,
 ) -> Sent:
-    """Send files in chunks whose ids are made of their content, so that a repeat adds nothing."""
+    """Send files in chunks whose ids are made of their content, so that a repeat adds nothing.
+
+    With `flush` none of them waits for its batch to fill.
+    """
     total = Sent(0, 0, 0)
     with Producer(url) as producer, screen.progress("") as bar:
         for path in files:
             task = bar.add_task(path.name, total=None, rate="")
             for sent in _send_file(producer, path, format_, again, bar, task):
                 total = Sent(*(a + b for a, b in zip(total, sent, strict=True)))
+        if flush:
+            producer.flush_batches()
     return total
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from destinations.base import DataDestination
@@ -67,6 +68,12 @@ def status(json: Json = False) -> None:
         f"{found.bytes / 1e6:,.1f} MB held in {screen.number(found.batches)} batches",
         soft_wrap=True,
     )
+    for pause in found.paused:
+        screen.out.print(
+            f"[yellow]{pause.destination} is paused[/] for {pause.lasted:,.0f} s, and asked again in "
+            f"{pause.left:.0f} s: {escape(pause.error)}",
+            soft_wrap=True,
+        )
     for what, counts in (("dead letters", found.reasons), ("noted", found.notes)):
         if counts:
             listed = ", ".join(f"{name} {screen.number(n)}" for name, n in sorted(counts.items()))

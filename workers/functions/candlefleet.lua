@@ -15,6 +15,8 @@ local function refused(size)
   if size > most then return string.format('SIZE %d bytes are more than the %d a message may hold', size, most) end
   local full = redis.call('SRANDMEMBER', P .. 'full')
   if full then return 'BUSY route ' .. full .. ' owes more than its max_owed: send again when it has drained' end
+  local crowd = redis.call('GET', P .. 'crowded')
+  if crowd then return 'BUSY ' .. crowd .. ': send again when it has drained' end
   local held, closed = number(TOTALS, 'bytes'), redis.call('EXISTS', CLOSED) == 1
   if held + size > high or closed and held > low then
     redis.call('SET', CLOSED, 1)

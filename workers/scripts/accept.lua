@@ -5,11 +5,14 @@ local id, data, points, refused = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(
 local issued, remember, high, low = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local tombstone, notes = P .. 'accepted:' .. id, cjson.decode(ARGV[11])
 
-local seen = redis.call('GET', tombstone)
+-- A clock that went forward and back took the tombstone along, though the batch is still there.
+local seen = redis.call('GET', tombstone) or redis.call('HGET', P .. 'batch:' .. id, 'number')
 if seen then return {'again', seen, 0} end
 if issued and now() - issued > remember then return {'expired', '', 0} end
 local full = redis.call('SRANDMEMBER', P .. 'full')
 if full then return {'busy', 'route ' .. full .. ' owes more than its max_owed', 0} end
+local crowd = redis.call('GET', P .. 'crowded') or crowded(12)
+if crowd then return {'busy', crowd, 0} end
 local held = number(TOTALS, 'bytes')
 local closed = redis.call('EXISTS', P .. 'closed') == 1
 if held + #data > high or closed and held > low then
@@ -36,5 +39,4 @@ redis.call('ZADD', UNROUTED, taken, id)
 count(TOTALS, 'waiting', points)
 count(TOTALS, 'bytes', #data)
 count(TOTALS, 'batches', 1)
-local nudge = redis.call('SET', P .. 'nudged', 1, 'NX', 'PX', 1000) and 1 or 0
-return {'accepted', taken, nudge}
+return {'accepted', taken, nudge_router(now())}

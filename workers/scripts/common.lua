@@ -8,6 +8,11 @@ local function now() -- seconds, to the microsecond
   return tonumber(t[1]) + tonumber(t[2]) / 1e6
 end
 
+-- Whether a moment has come. One further ahead than it was ever put off was set by a clock that has been put back.
+local function come(at, t, ahead)
+  return at <= t or at > t + ahead + 1
+end
+
 local function count(key, field, n)
   if n ~= 0 then redis.call('HINCRBY', key, field, string.format('%d', n)) end
 end
@@ -17,10 +22,20 @@ local function number(key, field)
 end
 
 -- Dead letters come as (route, letter) pairs of arguments; letters are JSON text.
+-- Returns why there is no room for those from argument `first` on, or nil.
+local function crowded(first)
+  local more, most = 0, number(P .. 'marks', 'letters')
+  for i = first, #ARGV, 2 do more = more + #ARGV[i + 1] end
+  local held = number(TOTALS, 'letter_bytes')
+  if more == 0 or most == 0 or held + more <= most then return nil end
+  return string.format('dead letters hold %d of %d bytes: replay or drop some', held, most)
+end
+
 local function bury(first)
   for i = first, #ARGV, 2 do
     redis.call('XADD', DEAD, '*', 'route', ARGV[i], 'letter', ARGV[i + 1])
     count(TOTALS, 'bytes', #ARGV[i + 1])
+    count(TOTALS, 'letter_bytes', #ARGV[i + 1])
     count(TOTALS, 'letters', 1)
     -- Python writes JSON that cjson cannot read, such as half a surrogate pair; to stop here would be half a step.
     local read, letter = pcall(cjson.decode, ARGV[i + 1])
@@ -35,13 +50,54 @@ local function free(batch_id)
   redis.call('DEL', key)
 end
 
--- The part of a flush whose rows come first: the halves of a split part are named in order.
+-- Make a part of a flush. It is named after the row of the flush it begins with, so names sort as rows do, and after
+-- a nonce where it comes of a split: no other part ever has its name, not even after Redis was set back in time.
+local function make_part(flush, offset, nonce, look, fields)
+  local id = string.format('%s-%07d%s', flush, offset, nonce == '' and '' or '-' .. nonce)
+  redis.call('HSET', P .. 'part:' .. id, 'flush', flush, 'offset', offset, unpack(fields))
+  redis.call('ZADD', PARTS, look, id)
+  redis.call('SADD', P .. 'flush:' .. flush, id)
+  return id
+end
+
+-- The part of a flush whose rows come first.
 local function first_of(flush)
   local first
   for _, id in ipairs(redis.call('SMEMBERS', P .. 'flush:' .. flush)) do
     if not first or id < first then first = id end
   end
   return first
+end
+
+-- Seconds for which a destination is still to be left alone; 0: it may be tried.
+local function paused_for(destination, t)
+  local f = redis.call('HMGET', P .. 'paused:' .. destination, 'until', 'wait')
+  if not f[1] or come(tonumber(f[1]), t, tonumber(f[2])) then return 0 end
+  return tonumber(f[1]) - t
+end
+
+-- Let a part wait until its destination answers again.
+local function park(part, destination, look)
+  redis.call('ZADD', PARTS, look, part)
+  redis.call('SADD', P .. 'parked:' .. destination, part)
+end
+
+-- A destination answers: whatever waited for that goes on.
+local function resume(destination, t)
+  if redis.call('DEL', P .. 'paused:' .. destination) == 0 then return end
+  redis.call('SREM', P .. 'paused', destination)
+  for _, part in ipairs(redis.call('SMEMBERS', P .. 'parked:' .. destination)) do
+    if redis.call('EXISTS', P .. 'part:' .. part) == 1 then redis.call('ZADD', PARTS, 'LT', t, part) end
+  end
+  redis.call('DEL', P .. 'parked:' .. destination)
+end
+
+-- Whether the router is to be nudged: once a second is enough.
+local function nudge_router(t)
+  local last = tonumber(redis.call('GET', P .. 'nudged') or '0')
+  if not come(last + 1, t, 1) then return 0 end
+  redis.call('SET', P .. 'nudged', string.format('%.6f', t))
+  return 1
 end
 
 -- A route above its max_owed (0: none) closes the door for everyone until it is 20 % below.

@@ -1,8 +1,9 @@
 -- Turn one batch's matches into debts. ARGV: id, matched, unmatched, failed, k, then k times
 -- (route, rows, selection, max_owed), then (route, letter) pairs for rows whose condition failed.
--- Returns 'matched', or 'again' if the batch was matched before.
+-- Returns 'matched', 'again' if the batch was matched before, or 'full': there is no room for the letters.
 local id, routes = ARGV[1], tonumber(ARGV[5])
 local key = P .. 'batch:' .. id
+if crowded(6 + 4 * routes) then return 'full' end
 if redis.call('ZREM', UNROUTED, id) == 0 then return 'again' end
 redis.call('ZREM', ROUTING, id)
 
@@ -13,7 +14,7 @@ count(TOTALS, 'routed', points)
 count(TOTALS, 'matched', tonumber(ARGV[2]))
 count(TOTALS, 'unmatched', tonumber(ARGV[3]))
 count(TOTALS, 'failed', tonumber(ARGV[4]))
-local owed = 0
+local owed, held = 0, 0
 for i = 6, 5 + 4 * routes, 4 do
   local route, rows = ARGV[i], tonumber(ARGV[i + 1])
   local stats = P .. 'route:' .. route
@@ -26,6 +27,7 @@ for i = 6, 5 + 4 * routes, 4 do
   count(stats, 'pending', rows)
   weigh(route)
   owed = owed + rows
+  held = held + #ARGV[i + 2]
 end
 for i = 6 + 4 * routes, #ARGV, 2 do
   if ARGV[i] ~= '' then
@@ -34,5 +36,11 @@ for i = 6 + 4 * routes, #ARGV, 2 do
   end
 end
 bury(6 + 4 * routes)
-if owed == 0 then free(id) else redis.call('HSET', key, 'owed', owed) end
+if owed == 0 then
+  free(id)
+else
+  redis.call('HSET', key, 'owed', owed)
+  count(key, 'bytes', held)
+  count(TOTALS, 'bytes', held)
+end
 return 'matched'

@@ -1,36 +1,92 @@
--- A part is done: its rows are no longer owed. ARGV: part, delivered, dropped, then (route, letter) pairs.
--- Any holder may settle, since the rows are where they belong. Returns {'settled', 1 if the flush is closed} or {'stale', 0}.
-local key = P .. 'part:' .. ARGV[1]
-local f = redis.call('HMGET', key, 'route', 'rows', 'pieces', 'flush', 'ordered')
-local route, rows, flush, ordered, t = f[1], tonumber(f[2] or '0'), f[4], f[5] == '1', now()
-if not route then return {'stale', 0} end
+-- Settle the first rows of a part, and make new parts of the others, in order.
+-- ARGV: part, token, rows settled, delivered, dropped, dead, destination that took them (or ''), nonce, what went wrong,
+-- the other parts as JSON [[rows, attempts, silent, wait (s)], …], seconds to the first repeated nudge,
+-- then (route, letter) pairs.
+-- Whoever wrote a whole part may settle it, since its rows are where they belong; only its holder may split it.
+-- Returns {'settled', 1 if the flush is complete, {part, rows, …} to nudge now, {part, rows, …} that are to wait},
+-- {'stale'}, or {'full', why}: there is no room for the letters.
+local part, destination, nonce, error_said = ARGV[1], ARGV[7], ARGV[8], ARGV[9]
+local done, others, t = tonumber(ARGV[3]), cjson.decode(ARGV[10]), now()
+local key = P .. 'part:' .. part
+local f = redis.call('HMGET', key, 'route', 'pieces', 'flush', 'ordered', 'since', 'offset', 'token', 'limited')
+local route, flush, ordered, since, offset = f[1], f[3], f[4] == '1', f[5], tonumber(f[6])
+if not route or (#others > 0 and f[7] ~= ARGV[2]) then return {'stale'} end
+local crowd = crowded(12)
+if crowd then return {'full', crowd} end
 
-for _, piece in ipairs(cjson.decode(f[3])) do
+-- Hand out the pieces of the part, some rows at a time.
+local pieces, at, used = cjson.decode(f[2]), 1, 0
+local function next_pieces(rows)
+  local taken = {}
+  while rows > 0 do
+    local id, start, stop = pieces[at][1], pieces[at][2] + used, pieces[at][3]
+    local n = math.min(rows, stop - start)
+    taken[#taken + 1] = {id, start, start + n}
+    rows, used = rows - n, used + n
+    if start + n == stop then at, used = at + 1, 0 end
+  end
+  return taken
+end
+
+for _, piece in ipairs(next_pieces(done)) do
   local batch = P .. 'batch:' .. piece[1]
   if redis.call('EXISTS', batch) == 1 and redis.call('HINCRBY', batch, 'owed', piece[2] - piece[3]) <= 0 then
     free(piece[1])
   end
 end
 redis.call('DEL', key)
-redis.call('ZREM', PARTS, ARGV[1])
-redis.call('SREM', P .. 'flush:' .. flush, ARGV[1])
-local closed = redis.call('EXISTS', P .. 'flush:' .. flush) == 0 and 1 or 0
-if closed == 1 then
-  redis.call('SREM', P .. 'flushes:' .. route, flush)
-elseif ordered then
-  redis.call('ZADD', PARTS, 'LT', t, first_of(flush)) -- it was early until now: the next sweep nudges it
+redis.call('ZREM', PARTS, part)
+redis.call('SREM', P .. 'flush:' .. flush, part)
+
+local now_due, later = {}, {}
+offset = offset + done
+for _, other in ipairs(others) do
+  local rows, wait = other[1], other[4]
+  local fields = {'route', route, 'rows', rows, 'ordered', f[4], 'pieces', cjson.encode(next_pieces(rows)),
+                  'attempts', other[2], 'silent', other[3]}
+  for name, value in pairs({limited = f[8] or nil, since = since or (wait > 0 and string.format('%.3f', t)) or nil}) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+  if wait > 0 then
+    for _, v in ipairs({'due', string.format('%.6f', t + wait), 'wait', wait, 'error', error_said}) do
+      fields[#fields + 1] = v
+    end
+  end
+  local id = make_part(flush, offset, nonce, t + (wait > 0 and wait + 1 or tonumber(ARGV[11])), fields)
+  local list = wait > 0 and later or now_due
+  list[#list + 1] = id
+  list[#list + 1] = tostring(rows)
+  offset = offset + rows
 end
 
-local stats = P .. 'route:' .. route
-local delivered = tonumber(ARGV[2])
-count(stats, 'parted', -rows)
+local complete = redis.call('EXISTS', P .. 'flush:' .. flush) == 0 and 1 or 0
+if ordered then -- one at a time: the first, unless that is to wait
+  now_due = {}
+  local first = complete == 0 and first_of(flush)
+  local due = first and redis.call('HMGET', P .. 'part:' .. first, 'rows', 'due')
+  if due and not due[2] then
+    redis.call('ZADD', PARTS, 'LT', t + tonumber(ARGV[11]), first)
+    now_due = {first, due[1]}
+  end
+end
+
+local stats, delivered = P .. 'route:' .. route, tonumber(ARGV[4])
+count(stats, 'parted', -done)
 count(stats, 'delivered', delivered)
-count(stats, 'dropped', tonumber(ARGV[3]))
-count(stats, 'dead', (#ARGV - 3) / 2)
-redis.call('HSET', stats, 'last', string.format('%.3f', t))
-local slot = P .. 'rate:' .. route .. ':' .. math.floor(t / 5)
-redis.call('INCRBY', slot, delivered)
-redis.call('EXPIRE', slot, 30)
-bury(4)
+count(stats, 'dropped', tonumber(ARGV[5]))
+count(stats, 'dead', tonumber(ARGV[6]))
+if done > 0 then
+  redis.call('HSET', stats, 'last', string.format('%.3f', t))
+  local slot = P .. 'rate:' .. route .. ':' .. math.floor(t / 5)
+  redis.call('INCRBY', slot, delivered)
+  redis.call('EXPIRE', slot, 30)
+  if f[8] then
+    redis.call('RPUSH', P .. 'recent:' .. route, string.format('%.6f %d', t, done))
+    redis.call('EXPIRE', P .. 'recent:' .. route, 30)
+  end
+end
+if destination ~= '' then resume(destination, t) end
+bury(12)
 weigh(route)
-return {'settled', closed}
+return {'settled', complete, now_due, later}

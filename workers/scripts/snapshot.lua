@@ -49,6 +49,14 @@ end
 report.router_served = t - tonumber(redis.call('HGET', KNOWN, '@router') or '0') < 30
 report.door_served = t - tonumber(redis.call('HGET', KNOWN, '@points') or '0') < 30
 report.ingress = redis.call('XLEN', P .. 'ingress')
+report.paused = {}
+for _, destination in ipairs(redis.call('SMEMBERS', P .. 'paused')) do
+  local f = redis.call('HMGET', P .. 'paused:' .. destination, 'since', 'until', 'failures', 'error')
+  if f[1] then
+    report.paused[destination] = {since = tonumber(f[1]), ['until'] = tonumber(f[2]), failures = tonumber(f[3]), error = f[4]}
+  end
+end
+report.letters_mark = number(P .. 'marks', 'letters')
 report.reasons = pairs_of(redis.call('HGETALL', P .. 'reasons'))
 report.notes = pairs_of(redis.call('HGETALL', P .. 'notes'))
 report.dead_letters = redis.call('XLEN', DEAD)

@@ -1,18 +1,18 @@
 -- Lend waiting batches to one router, oldest first. ARGV: most points, lease (s), 1 if it will look again soon.
 -- The lease only saves work: match itself refuses the second of two routers. Returns batch ids.
-local most, t, points, taken, more = tonumber(ARGV[1]), now(), 0, {}, false
+local most, lease, t, points, taken, more = tonumber(ARGV[1]), tonumber(ARGV[2]), now(), 0, {}, false
 for _, id in ipairs(redis.call('ZRANGE', UNROUTED, 0, 1999)) do
-  local lease = tonumber(redis.call('ZSCORE', ROUTING, id) or '0')
-  if lease < t then
+  local ends = tonumber(redis.call('ZSCORE', ROUTING, id) or '0')
+  if come(ends, t, lease) then
     points = points + number(P .. 'batch:' .. id, 'points')
     more = #taken > 0 and points > most
     if more then break end
-    redis.call('ZADD', ROUTING, t + tonumber(ARGV[2]), id)
+    redis.call('ZADD', ROUTING, t + lease, id)
     taken[#taken + 1] = id
   end
 end
 if ARGV[3] == '1' and not more then
-  redis.call('SET', P .. 'nudged', 1, 'PX', 1000) -- whoever sends meanwhile need not nudge
+  redis.call('SET', P .. 'nudged', string.format('%.6f', t)) -- whoever sends meanwhile need not nudge
 else
   redis.call('DEL', P .. 'nudged')
 end

@@ -1,0 +1,85 @@
+"""Outcome: what became of the rows of a part, told by their place in the part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from router.batch import PointBatch
+from router.transforms import Transformed
+from workers.letters import letters_for, missing
+from workers.open_destinations import Written
+from workers.records import Claim, Letter
+
+
+class Sums(NamedTuple):
+    """How the rows before some row ended."""
+
+    delivered: int
+    dropped: int
+    letters: list[Letter]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A claimed part after its writes.
+
+    Attributes:
+        claim: The part.
+        batch: Its rows as they were loaded.
+        transformed: What the route's transform made of them.
+        written: How far the writes came.
+    """
+
+    claim: Claim
+    batch: PointBatch
+    transformed: Transformed
+    written: Written
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the turn was over before everything was written."""
+        return self.written.error is None and self.written.rows < len(self.transformed.batch)
+
+    @property
+    def failing(self) -> tuple[int, int]:
+        """The rows of the part that the failed write held: from the first to behind the last."""
+        if len(self.batch) != self.claim.rows:  # some are missing, so places in the part are not known
+            return 0, self.claim.rows
+        done = self.written.rows
+        return self._row(done) if done else 0, self._row(done + self.written.failed)
+
+    @property
+    def middle(self) -> int:
+        """The row that begins the second half of the failed write."""
+        start, stop = self.failing
+        row = self._row(self.written.rows + self.written.failed // 2)
+        return row if start < row < stop else (start + stop) // 2
+
+    def before(self, stop: int) -> Sums:
+        """Return how the rows before a row ended: `failing` begins there, or everything is done."""
+        rows = self.transformed.rows.positions
+        kept = int((rows < stop).sum())
+        failed = [(row, why) for row, why in self.transformed.failed if row < stop]
+        refused = [(int(rows[at]), why) for at, why in self.written.refused if rows[at] < stop]
+        letters = missing(self.claim, self.batch) if stop == self.claim.rows else []
+        for code, found in (("transform", failed), ("destination.refused", refused)):
+            for row, why in found:
+                letters += letters_for(self.claim, self.batch, [row], code, why)
+        return Sums(kept - len(refused), min(stop, len(self.batch)) - kept - len(failed), letters)
+
+    def buried(self, code: str, why: str) -> Sums:
+        """Return how the rows up to the end of the failed write ended if that write is given up."""
+        start, stop = self.failing
+        rows = self.transformed.rows.positions
+        given_up = rows[(rows >= start) & (rows < stop)]
+        sums = self.before(stop)
+        refused = {int(rows[at]) for at, _ in self.written.refused}
+        dead = [row for row in given_up.tolist() if row not in refused]
+        letters = letters_for(self.claim, self.batch, dead, code, why)
+        return Sums(sums.delivered - len(dead), sums.dropped, sums.letters + letters)
+
+    # The row of the part at which some transformed row stands; behind the last there is nothing.
+    def _row(self, position: int) -> int:
+        rows = self.transformed.rows.positions
+        return int(rows[position]) if position < len(rows) else self.claim.rows
