@@ -28,8 +28,9 @@ BAD: list[tuple[str, bytes, str]] = [
 
 
 @pytest.fixture(autouse=True)
-def account(store: Store) -> Iterator[None]:
-    """Open the doors before a test; after it the fleet's account adds up."""
+def account(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Open the doors before a test, which may take its time; after it the fleet's account adds up."""
+    monkeypatch.setattr("workers.ingest.TURN", 60.0)
     store.open_doors()
     yield
     assert report(store).broken == []
@@ -229,6 +230,25 @@ def test_a_route_that_owes_too_much_closes_this_door_too(store: Store) -> None:
         add(store, [ONE])
     ingest(store)
     assert store.redis.xlen(INGRESS) == 1
+
+
+def test_a_redis_that_is_nearly_full_closes_this_door_and_drains(store: Store) -> None:
+    add(store, [ONE])
+    store.redis.set(PREFIX + "crowded", "Redis uses 9 of 10 bytes")
+    with pytest.raises(redis.ResponseError, match=r"^BUSY Redis uses 9 of 10 bytes"):
+        add(store, [ONE])
+    ingest(store)
+    assert store.redis.xlen(INGRESS) == 0
+
+
+def test_a_bad_message_without_room_for_its_letter_waits(store: Store) -> None:
+    add(store, b"[")
+    store.redis.hset(PREFIX + "marks", "letters", 10)
+    ingest(store)
+    assert (store.redis.xlen(INGRESS), letters(store)) == (1, [])
+    store.redis.hdel(PREFIX + "marks", "letters")
+    ingest(store)
+    assert (store.redis.xlen(INGRESS), len(letters(store))) == (0, 1)
 
 
 def test_a_message_beyond_the_limit_is_refused_by_its_size(store: Store) -> None:
