@@ -188,15 +188,16 @@ def test_a_busy_fleet_gives_the_message_back_until_it_has_room(door: Door, busy:
     assert answer.get(timeout=30)["accepted"] == 2
 
 
-def test_points_of_a_task_that_takes_too_long_are_a_dead_letter(door: Door) -> None:
-    (child,) = pool(door.pid)
-    os.kill(child, signal.SIGSTOP)
+def test_points_of_a_task_that_takes_too_long_are_a_dead_letter(door: Door, busy: Callable[[], Any]) -> None:
     answer = door.send(bars(1, "SLOW"))
+    until(lambda: door.active(answer.id), "it is being worked on")
+    os.kill(pool(door.pid)[0], signal.SIGSTOP)
     with pytest.raises(TimeLimitExceeded):
         answer.get(timeout=30)
     letter = door.letters()[-1]
     assert (letter["batch_id"], letter["reasons"][0]["code"]) == (answer.id, "task.timeout")
     assert json.loads(letter["original"])[0] == [bars(1, "SLOW")]
+    busy()
     assert door.send(bars(1, "AFTER_SLOW")).get(timeout=30)["accepted"] == 1
 
 
