@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Celery
-from celery.exceptions import TaskRevokedError
 from ulid import ULID
 
 from tests.acceptance.fleet_fixture import CELERY, QUIET, Crew, alive, pool, run, running, until
 from tests.make import make_point
 from tests.make_messages import MALFORMED, UNREADABLE, bytes_kept, make_message
-from workers.doors import MOST_DEATHS
 from workers.envelope import QUEUE, TASK
 
 BAD = UNREADABLE + MALFORMED
@@ -186,48 +181,6 @@ def test_a_busy_fleet_gives_the_message_back_until_it_has_room(door: Door, busy:
     assert not answer.ready()
     busy()
     assert answer.get(timeout=30)["accepted"] == 2
-
-
-def test_points_of_a_task_that_takes_too_long_are_a_dead_letter(door: Door, busy: Callable[[], Any]) -> None:
-    answer = door.send(bars(1, "SLOW"))
-    until(lambda: door.active(answer.id), "it is being worked on")
-    os.kill(pool(door.pid)[0], signal.SIGSTOP)
-    with pytest.raises(TimeLimitExceeded):
-        answer.get(timeout=30)
-    letter = door.letters()[-1]
-    assert (letter["batch_id"], letter["reasons"][0]["code"]) == (answer.id, "task.timeout")
-    assert json.loads(letter["original"])[0] == [bars(1, "SLOW")]
-    busy()
-    assert door.send(bars(1, "AFTER_SLOW")).get(timeout=30)["accepted"] == 1
-
-
-@pytest.mark.slow
-def test_points_whose_process_dies_every_time_are_a_dead_letter(door: Door, busy: Callable[[], Any]) -> None:
-    answer, tags = door.send(bars(1, "DEADLY")), set[bytes]()
-    for _ in range(MOST_DEATHS + 1):
-        tags |= until(lambda known=frozenset(tags): held(door) - known, "the message is in hand again")
-        child = until(lambda: next(iter(pool(door.pid)), 0), "a pool process")
-        until(lambda: answer.state != "RETRY" or door.active(answer.id), "it is being worked on")
-        os.kill(child, signal.SIGKILL)
-        until(lambda child=child: not alive(child), "it is dead")
-    busy()
-    with pytest.raises(WorkerLostError):
-        answer.get(timeout=30)
-    letter = door.letters()[-1]
-    assert (letter["batch_id"], letter["reasons"][0]["code"]) == (answer.id, "task.failed")
-    assert json.loads(letter["original"])[0] == [bars(1, "DEADLY")]
-
-
-def test_points_of_a_task_that_was_revoked_are_a_dead_letter(door: Door, busy: Callable[[], Any]) -> None:
-    first, second = door.send(bars(1, "FIRST")), door.send(bars(1, "SECOND"))
-    until(lambda: held(door), "the first is in hand")
-    door.client.control.revoke(second.id)
-    busy()
-    assert first.get(timeout=30)["accepted"] == 1
-    with pytest.raises(TaskRevokedError):
-        second.get(timeout=30)
-    letter = door.letters()[-1]
-    assert (letter["batch_id"], letter["reasons"][0]["code"]) == (second.id, "task.revoked")
 
 
 # -- nobody sees the points --------------------------------------------------------------------
