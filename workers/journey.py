@@ -63,6 +63,9 @@ class Post(Protocol):
     def router(self) -> None:
         """Ask the router to look at what waits."""
 
+    def stream(self) -> None:
+        """Ask for a look at the stream that others write to."""
+
     def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
         """Ask for a look at these parts, which may be all parts of one flush."""
 
@@ -321,6 +324,8 @@ class Journey:
         found = self.store.sweep(ahead=max(self.lease, self.retry_cap))
         if found.router:
             self.post.router()
+        if self.store.knocked():
+            self.post.stream()
         if known := [nudge for nudge in found.parts if nudge.route_id in self.table]:
             self.post.parts(known)
         self.cut(found.routes)
