@@ -279,7 +279,7 @@ class Journey:
 
     def _backoff(self, route: Route, tries: int) -> float:
         # full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        return random.uniform(0, min(self.retry_cap, route.retry_delay * 2 ** (tries - 1)))  # noqa: S311
+        return random.uniform(0, min(self.retry_cap, route.retry_delay * 2 ** min(tries - 1, 60)))  # noqa: S311
 
     def _settle(
         self, claim: Claim, sums: Sums, rest: Sequence[Rest] = (), *, closes: bool, answers: bool = True

@@ -207,7 +207,7 @@ class Store:
         batch_size: int | None = None,
         batch_timeout: float | None = None,
         rate_limit: float | None = None,
-        served_for: float = SERVED_FOR,
+        served_for: float | None = None,
     ) -> list[Nudge]:
         """Turn pending rows of a route into the parts of a flush, oldest first, and return them in order.
 
@@ -222,7 +222,7 @@ class Store:
             batch_size: Rows a write: parts hold a multiple of it, and what is left stays until it is due.
             batch_timeout: Seconds after which a row is due.
             rate_limit: Points a second over the whole fleet.
-            served_for: Seconds for which a worker's word that it serves the route is good.
+            served_for: Seconds for which a worker's word that it serves the route is good; None: `SERVED_FOR`.
         """
         policy = {
             "window": 1 if ordered or rate_limit else 2,
@@ -231,7 +231,7 @@ class Store:
             "backlog_rows": BACKLOG_ROWS,
             "most_parts": 1 if ordered else most_parts,
             "first_nudge": FIRST_NUDGE,
-            "served_for": served_for,
+            "served_for": SERVED_FOR if served_for is None else served_for,
             "destination": destination,
             "batch_size": batch_size,
             "batch_timeout": batch_timeout,

@@ -176,9 +176,9 @@ def _register(known: Route) -> None:
     shared_task(name=f"flushed.{known.route_id}", bind=True)(_flushed)
 
 
-# The limit is kept by `cut`; twice as many messages as it sends in a second can only be repeats.
+# The limit is kept by `cut`, whose messages hold a point at least: twice as many can only be repeats.
 def _fence(known: Route) -> str | None:
-    return None if known.rate_limit is None else f"{2 * max(1, min(10, ceil(known.rate_limit)))}/s"
+    return None if known.rate_limit is None else f"{2 * ceil(known.rate_limit)}/s"
 
 
 def tick(routes: Iterable[Route]) -> float:
