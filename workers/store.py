@@ -222,7 +222,7 @@ class Store:
             batch_size: Rows a write: parts hold a multiple of it, and what is left stays until it is due.
             batch_timeout: Seconds after which a row is due.
             rate_limit: Points a second over the whole fleet.
-            served_for: Seconds for which a worker's word that it serves the route is good; None: `SERVED_FOR`.
+            served_for: Seconds for which a worker's word that it serves the route is good.
         """
         policy = {
             "window": 1 if ordered or rate_limit else 2,
