@@ -5,6 +5,8 @@ Why each is set as it is: docs/celery.md.
 
 from router.errors import ConfigError as _ConfigError
 from workers.broker import queue as _queue
+from workers.envelope import QUEUE as _POINTS
+from workers.envelope import TASK as _TASK
 from workers.settings import broker_url as _broker_url
 from workers.settings import settings as _settings
 
@@ -33,12 +35,13 @@ redis_socket_timeout = 10.0
 redis_socket_connect_timeout = 5.0
 redis_socket_keepalive = True
 
-# Queues: `router` and `maint` here, one for each destination of the routes file in workers.tasks.
-imports = ["workers.tasks"]
+# Queues: `router`, `maint` and the foreign producers' `points` here, one for each destination of the routes
+# file in workers.tasks.
+imports = ["workers.tasks", "workers.doors"]
 task_create_missing_queues = False
-task_queues = [_queue("router"), _queue("maint")]
+task_queues = [_queue("router"), _queue("maint"), _queue(_POINTS)]
 task_default_queue = "router"
-task_routes = {"router.*": {"queue": "router"}, "maint.*": {"queue": "maint"}}
+task_routes = {_TASK: {"queue": _POINTS}, "router.*": {"queue": "router"}, "maint.*": {"queue": "maint"}}
 
 # A message lost or doubled must cost nothing but time.
 task_acks_late = True

@@ -106,7 +106,7 @@ def running(durability: Durability, *, timed: bool = False, routes: Path = ROUTE
         variables = {"BENCH_OUT": out, "BENCH_DURABILITY": durability}
         if timed:
             variables["BENCH_WRITTEN"] = out / "written.jsonl"
-        settings = Settings(dir=folder / "fleet", routes=routes, broker_url=None)
+        settings = Settings(dir=folder / "fleet", routes=routes, broker_url=None, door=False)
         with environment(**variables), Fleet(settings, flower=False) as fleet:
             try:
                 bench = Bench(fleet, fleet.start(), out)

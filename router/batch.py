@@ -210,7 +210,7 @@ class PointBatch(Sequence[NormalizedDataPoint]):
             return batches[0]
         if not batches:
             return cls(POINT_SCHEMA.empty_table(), ())
-        parts = [part for batch in batches for part in batch.parts]
+        parts = _joined([part for batch in batches for part in batch.parts])
         tables = [batch._table for batch in batches]
         # Small tables are joined before they become a frame: one of each would cost a hundred times more.
         columns = (
@@ -303,6 +303,29 @@ def _named(parts: Sequence[BatchRows], keep: Mask) -> list[BatchRows]:
         if kept.any():
             named.append(part if kept.all() else replace(part, rows=Rows(part.rows.positions[kept])))
     return named
+
+
+# Neighbours that name ascending rows of one batch become one name: a ledger looks at each by itself.
+def _joined(parts: Sequence[BatchRows]) -> list[BatchRows]:
+    runs: list[list[BatchRows]] = []
+    for part in parts:
+        last = runs[-1][-1] if runs else None
+        if last is not None and _goes_on(last, part):
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+    return [
+        run[0]
+        if len(run) == 1
+        else replace(run[0], rows=Rows(np.concatenate([p.rows.positions for p in run])))
+        for run in runs
+    ]
+
+
+def _goes_on(last: BatchRows, part: BatchRows) -> bool:
+    if replace(last, rows=part.rows) != part or not len(last.rows) or not len(part.rows):
+        return False
+    return bool(last.rows.positions[-1] < part.rows.positions[0])
 
 
 # The names of every `size` rows in turn.

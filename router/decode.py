@@ -33,12 +33,22 @@ LIMITS: Final = Limits()
 def decode_json(data: bytes, limits: Limits = LIMITS) -> list[dict[str, Any]]:
     """Return the objects of a JSON list, or of one object, as `router.admission.admit` takes them.
 
+    Raises:
+        DecodeError: What `parse_json` and `as_points` refuse.
+    """
+    return as_points(parse_json(data, limits), len(data), limits)
+
+
+def parse_json(data: bytes, limits: Limits = LIMITS) -> Any:
+    """Return what a JSON text says, whatever that is.
+
     A byte order mark is ignored. NaN and Infinity, which are no JSON, stay floats, and numbers of more
     digits than a float keeps stay `NumberText`, so that it is their point which is judged, not all.
 
     Raises:
         DecodeError: `envelope.empty`, `envelope.size`, `envelope.encoding`, `envelope.not_json`,
-            `envelope.depth`, `envelope.duplicate_key`, `envelope.shape` or `batch.too_many`.
+            `envelope.depth`, `envelope.duplicate_key` or, for more objects than can be points,
+            `batch.too_many`.
     """
     if len(data) > limits.bytes:
         raise DecodeError("envelope.size", f"{len(data)} bytes are more than the {limits.bytes} allowed")
@@ -46,16 +56,6 @@ def decode_json(data: bytes, limits: Limits = LIMITS) -> list[dict[str, Any]]:
         raise DecodeError("envelope.empty", "the message is empty: send a JSON list of points")
     if data.count(b"{") > limits.points * MAX_FIELDS:  # far too many: told before they take memory
         raise _too_many(limits)
-    rows = _points(_parsed(data))
-    if len(rows) > limits.points:
-        raise _too_many(limits)
-    if len(data) > limits.point_bytes * max(1, len(rows)):
-        message = f"{len(data)} bytes for {len(rows)} points: one may take {limits.point_bytes}"
-        raise DecodeError("envelope.size", message)
-    return rows
-
-
-def _parsed(data: bytes) -> Any:
     try:
         return _JSON.decode(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -67,10 +67,20 @@ def _parsed(data: bytes) -> Any:
         raise DecodeError("envelope.depth", "nested too deeply: a point holds fields, not trees") from None
 
 
-def _points(parsed: Any) -> list[dict[str, Any]]:
+def as_points(parsed: Any, size: int, limits: Limits = LIMITS) -> list[dict[str, Any]]:
+    """Return what was parsed from `size` bytes as a list of objects; one object is a list of one.
+
+    Raises:
+        DecodeError: `envelope.shape`, `batch.too_many` or `envelope.size`.
+    """
     rows = [parsed] if isinstance(parsed, dict) else parsed
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DecodeError("envelope.shape", "not a list of points: send a JSON list of objects")
+    if len(rows) > limits.points:
+        raise _too_many(limits)
+    if size > limits.point_bytes * max(1, len(rows)):
+        message = f"{size} bytes for {len(rows)} points: one may take {limits.point_bytes}"
+        raise DecodeError("envelope.size", message)
     return rows
 
 

@@ -67,6 +67,9 @@ class Post(Protocol):
     def router(self) -> None:
         """Ask the router to look at what waits."""
 
+    def stream(self) -> None:
+        """Ask for a look at the stream that others write to."""
+
     def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
         """Ask for a look at these parts, which may be all parts of one flush."""
 
@@ -310,7 +313,7 @@ class Journey:
 
     def _backoff(self, route: Route, tries: int) -> float:
         # full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        return random.uniform(0, min(self.retry_cap, route.retry_delay * 2 ** (tries - 1)))  # noqa: S311
+        return random.uniform(0, min(self.retry_cap, route.retry_delay * 2 ** min(tries - 1, 60)))  # noqa: S311
 
     def _settle(
         self, claim: Claim, sums: Sums, rest: Sequence[Rest] = (), *, closes: bool, answers: bool = True
@@ -355,6 +358,8 @@ class Journey:
         found = self.store.sweep(ahead=max(self.lease, self.retry_cap))
         if found.router:
             self.post.router()
+        if self.store.knocked():
+            self.post.stream()
         if known := [nudge for nudge in found.parts if nudge.route_id in self.table]:
             self.post.parts(known)
         self.cut(found.routes)

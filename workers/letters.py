@@ -1,9 +1,10 @@
-"""Dead letters from the parts that could not be delivered whole."""
+"""Dead letters: points refused at a door, and rows that could not be delivered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from router.admission import Refused
 from router.batch import BatchRows, PointBatch
 from workers.records import Claim, Letter
 
@@ -16,6 +17,12 @@ def reason(code: str, message: str, field: str = "") -> dict[str, str]:
 def said(error: Exception) -> str:
     """Return what an error said, with its kind."""
     return f"{type(error).__name__}: {error}"
+
+
+def letter_of(refused: Refused, batch_id: str, where: str = "") -> Letter:
+    """Return the letter of a point that was refused at a door; `where` stands for a place nobody named."""
+    reasons = [one._asdict() for one in refused.reasons]
+    return Letter("", refused.original, reasons, refused.where or where, batch_id, refused.index)
 
 
 def letters_for(

@@ -16,7 +16,8 @@ from router.admission import Refused, admit
 from router.errors import ExpiredError, FleetBusyError, FleetError, FleetUnreachableError
 from router.points import NormalizedDataPoint
 from workers.broker import client
-from workers.records import Accepted, Letter
+from workers.letters import letter_of
+from workers.records import Accepted
 from workers.settings import require_broker_url, settings
 from workers.store import Store
 
@@ -137,7 +138,7 @@ class Producer:
         """
         admission = admit(points, where=where)
         batch_id = batch_id or str(ULID())
-        letters = [_letter(refused, batch_id) for refused in admission.refused]
+        letters = [letter_of(refused, batch_id) for refused in admission.refused]
         answer = self._persist(
             lambda: self._store.accept(
                 batch_id,
@@ -310,11 +311,6 @@ class Producer:
                 return None
             self._queue[0]._retry()
             return self._queue[0]
-
-
-def _letter(refused: Refused, batch_id: str) -> Letter:
-    reasons = [reason._asdict() for reason in refused.reasons]
-    return Letter("", refused.original, reasons, refused.where or "", batch_id, refused.index)
 
 
 def _refusal(answer: Accepted) -> FleetError:

@@ -49,7 +49,7 @@ class Letter(NamedTuple):
 class Accepted(NamedTuple):
     """What accept answered: the acceptance number, or why not; and whether to nudge the router."""
 
-    verdict: Literal["accepted", "again", "busy", "expired"]
+    verdict: Literal["accepted", "again", "busy", "expired", "gone"]
     detail: str
     nudge: bool
 
@@ -149,6 +149,28 @@ class Revival(NamedTuple):
     replay: Replay | None = None
     refused: Sequence[Letter] = ()
     notes: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+
+
+class Entry(NamedTuple):
+    """An entry of the stream that others write to: its name, and what stands in it."""
+
+    name: str
+    fields: Sequence[tuple[bytes, bytes]]
+
+    @property
+    def batch_id(self) -> str:
+        """The name of its batch, unless its producer gave one."""
+        return f"stream-{self.name}"
+
+
+class Note(NamedTuple):
+    """What kombu keeps of a message that somebody holds: under which keys, tag and time, and the message."""
+
+    held: str
+    order: str
+    tag: str
+    at: float
+    text: str
 
 
 class Waiting(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from router.errors import ConfigError, DecodeError
 from router.rows import Rows
 from router.table import RouteTable
 from workers.dead_letters import DOOR
+from workers.envelope import QUEUE, Envelope, called, checked
+from workers.letters import letter_of
 from workers.overflow import read, release
 from workers.records import Buried, Letter, Replay, Revival
 from workers.store import LETTERS_AT_A_TIME, Store
@@ -191,7 +194,8 @@ def _knock_again(letters: Sequence[Buried]) -> Plan:
             continue
         if len(admission.batch):
             admitted.append((letter.letter_id, admission))
-            refused += [_letter(one, letter) for one in admission.refused]
+            kept = letter.kept
+            refused += [letter_of(one, kept["batch_id"], kept["where"]) for one in admission.refused]
         else:
             stay[_invalid(admission)] += letter.rows
     if not admitted:
@@ -199,14 +203,6 @@ def _knock_again(letters: Sequence[Buried]) -> Plan:
     ids = [letter_id for letter_id, _ in admitted]
     batch = PointBatch.concat([admission.batch for _, admission in admitted])
     return Plan(Revival(str(ULID()), ids, batch, None, refused, _notes(admitted)), stay)
-
-
-# A bad point of a message that also held good ones.
-def _letter(refused: Refused, message: Buried) -> Letter:
-    reasons = [reason._asdict() for reason in refused.reasons]
-    return Letter(
-        "", refused.original, reasons, message.kept["where"], message.kept["batch_id"], refused.index
-    )
 
 
 def _notes(admitted: Sequence[tuple[str, Admission]]) -> dict[str, Counter[str]]:
@@ -218,13 +214,35 @@ def _notes(admitted: Sequence[tuple[str, Admission]]) -> dict[str, Counter[str]]
 
 
 def _read(letter: Buried) -> list[Any]:
-    original = letter.kept["original"]
+    raw, where = _bytes(letter.kept["original"]), letter.kept["where"]
+    if "envelope.arrow" in letter.codes and not where:  # a batch that was damaged in Redis
+        return list(PointBatch.from_ipc(bytes.fromhex(raw.decode())))
+    if letter.kept["row"] < 0 and where == f"queue {QUEUE}":
+        return _called(raw)
+    return decode_json(raw)
+
+
+# The points of a Celery message, which is kept whole, or, of a task that failed, as its body alone.
+def _called(raw: bytes) -> list[Any]:
+    message = checked(raw)
+    if isinstance(message, Envelope):
+        return called(message.body).points
+    try:
+        return called(raw.decode()).points
+    except (DecodeError, UnicodeDecodeError):
+        raise DecodeError(message.code, message.message) from None
+
+
+# What `envelope.kept` was given; of points also mappings, as they were.
+def _bytes(original: Any) -> bytes:
     if original is None:
         raise ValueError("no original was kept")
+    if isinstance(original, dict) and original.keys() == {"base64"}:
+        return b64decode(original["base64"])
+    if isinstance(original, dict) and original.keys() == {"beginning", "bytes"}:
+        raise ValueError("only the beginning was kept")
     text = original if isinstance(original, str) else json.dumps(original)
-    if "envelope.arrow" in letter.codes:
-        return list(PointBatch.from_ipc(bytes.fromhex(text)))
-    return decode_json(text.encode("utf-8", "surrogatepass"))
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _invalid(admission: Admission) -> str:

@@ -66,8 +66,9 @@ class Pause:
 class Report:
     """The whole fleet, in points; `broken` names the laws of conservation that do not hold.
 
-    `replayed` counts points of dead letters that were let in once more, `reasons` dead letters by code,
-    `notes` admitted points by note and source: ``rounded kraken``.
+    `ingress` counts messages in the stream, whose points nobody has counted yet. `replayed` counts points of
+    dead letters that were let in once more, `reasons` dead letters by code, `notes` admitted points by note
+    and source: ``rounded kraken``.
     Dead letters take `letter_bytes` of the `letter_limit` they may take (0: no worker has said yet).
     `paused` tells of destinations that do not answer; their points wait.
     """
@@ -85,6 +86,8 @@ class Report:
     dead_letters: int
     oldest: float
     router_served: bool
+    door_served: bool
+    ingress: int
     letter_bytes: int = 0
     letter_limit: int = 0
     paused: list[Pause] = field(default_factory=list)
@@ -101,7 +104,7 @@ class Report:
     @property
     def at_rest(self) -> bool:
         """True when nothing waits and nothing is owed."""
-        return not self.waiting and not self.owed
+        return not self.waiting and not self.owed and not self.ingress
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, the computed figures included."""
@@ -132,6 +135,8 @@ def report(store: Store, table: RouteTable | None = None) -> Report:
         dead_letters=found["dead_letters"],
         oldest=found["oldest"],
         router_served=found["router_served"],
+        door_served=found["door_served"],
+        ingress=found["ingress"],
         letter_bytes=totals.get("letter_bytes", 0),
         letter_limit=int(found["letters_mark"]),
         paused=[_pause(name, found["paused"][name], found["at"]) for name in sorted(found["paused"])],

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
         linger: Seconds for which a producer gathers single points.
         volatile: Accept a broker without an append-only file, which loses everything when it ends.
         flower_port: Where `candlefleet up` serves Flower, on loopback.
+        door: Whether `candlefleet up` starts the worker for Celery messages of other producers.
     """
 
     model_config = SettingsConfigDict(env_prefix="CANDLEFLEET_", extra="ignore", env_ignore_empty=True)
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     linger: float = Field(default=0.005, ge=0, le=10, allow_inf_nan=False)
     volatile: bool = False
     flower_port: int = Field(default=5555, ge=0, le=65535)
+    door: bool = True
 
     @field_validator("broker_url")
     @classmethod

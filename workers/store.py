@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from hashlib import sha1
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,13 +18,16 @@ from redis.retry import Retry
 from ulid import ULID
 
 from router.batch import BatchRows, PointBatch
+from router.decode import LIMITS
 from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.rows import Rows
 from workers.records import (
     Accepted,
     Buried,
     Claim,
+    Entry,
     Letter,
+    Note,
     Nudge,
     Replay,
     Rest,
@@ -39,8 +43,11 @@ PREFIX: Final = "candlefleet:"
 
 #: Scripts that only drain run even when Redis is over its memory limit; those that fill do not.
 _FILLING: Final = frozenset({"accept", "match"})
-_READING: Final = frozenset({"snapshot", "holders", "oldest"})
+_READING: Final = frozenset({"snapshot", "holders", "ingress", "oldest"})
+#: Scripts that do what another does and something more: they know it as a function of its name.
+_EXTENDING: Final = {"ingest": "accept"}
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
+_FUNCTIONS: Final = Path(__file__).parent / "functions"
 _WAITING: Final = ("data", "points", "context", "number", "digest", "replay")
 
 PART_ROWS: Final = 10_000  #: most rows of a part
@@ -102,6 +109,29 @@ class Store:
         A ULID that is older than the store's memory is refused; other ids carry no age. Notes are counts
         by source, such as of points that were `rounded`.
         """
+        arguments = self._acceptance(batch_id, batch, len(letters), letters, context, remember, notes)
+        return _accepted(self._run("accept", *arguments))
+
+    def bury(self, batch_id: str, letter: Letter) -> Accepted:
+        """Keep what came under an id as a dead letter, unless it was accepted, or buried, before."""
+        answer = _accepted(self._run("accept", *self._burial(batch_id, letter)))
+        if answer.verdict == "expired":
+            return self.bury(f"dead-{batch_id}", letter)
+        return answer
+
+    def _burial(self, batch_id: str, letter: Letter) -> list[Any]:
+        return self._acceptance(batch_id, PointBatch.of([]), 0, [letter])
+
+    def _acceptance(
+        self,
+        batch_id: str,
+        batch: PointBatch,
+        refused: int,
+        letters: Sequence[Letter],
+        context: Mapping[str, Any] | None = None,
+        remember: int | None = None,
+        notes: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> list[Any]:
         data = batch.to_ipc() if len(batch) else b""
         digest = batch.digest() if len(batch) else ""
         if len(data) > self.high:
@@ -109,14 +139,12 @@ class Store:
                 f"a batch of {len(data):,} bytes is more than the {self.high:,} the fleet may hold: "
                 "send smaller ones"
             )
-        answer = self._run(
-            "accept",
-            *(batch_id, data, len(batch), len(letters), digest, json.dumps(dict(context or {}), default=str)),
+        return [
+            *(batch_id, data, len(batch), refused, digest, json.dumps(dict(context or {}), default=str)),
             *(_issued(batch_id), remember or self.remember, self.high, self.low),
             json.dumps(notes or {}),
             *pairs(letters),
-        )
-        return Accepted(answer[0].decode(), answer[1].decode(), bool(answer[2]))
+        ]
 
     def take(
         self,
@@ -186,7 +214,7 @@ class Store:
         batch_size: int | None = None,
         batch_timeout: float | None = None,
         rate_limit: float | None = None,
-        served_for: float = SERVED_FOR,
+        served_for: float | None = None,
     ) -> list[Nudge]:
         """Turn pending rows of a route into the parts of a flush, oldest first, and return them in order.
 
@@ -210,7 +238,7 @@ class Store:
             "backlog_rows": BACKLOG_ROWS,
             "most_parts": 1 if ordered else most_parts,
             "first_nudge": FIRST_NUDGE,
-            "served_for": served_for,
+            "served_for": SERVED_FOR if served_for is None else served_for,
             "destination": destination,
             "batch_size": batch_size,
             "batch_timeout": batch_timeout,
@@ -362,6 +390,63 @@ class Store:
             error: What it said.
         """
         return float(self._run("pause", destination, "" if asked is None else asked, first, most, error))
+
+    # -- doors for others ---------------------------------------------------------------------
+
+    def open_doors(self) -> None:
+        """Let anyone add to the stream by `candlefleet_add`, which keeps to the limits of this store."""
+        marks: list[str | int] = ["high", self.high, "low", self.low, "size", LIMITS.bytes]
+        with self._translated():
+            self.redis.hset(PREFIX + "marks", items=marks)
+            self.redis.function_load(_function(), replace=True)
+
+    def knocked(self) -> bool:
+        """Return whether something waits in the stream and nobody was told within the last second."""
+        return bool(self._run("knock"))
+
+    def ingress(self, entries: int = 500, size: int = 16 << 20) -> list[Entry]:
+        """Return what waits in the stream, oldest first, as far as it has `size` bytes together."""
+        return [
+            Entry(name.decode(), list(zip(fields[::2], fields[1::2], strict=True)))
+            for name, fields in self._run("ingress", entries, size)
+        ]
+
+    def ingest(
+        self,
+        entry: Entry,
+        batch_id: str,
+        batch: PointBatch,
+        *,
+        letters: Sequence[Letter] = (),
+        notes: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> Accepted:
+        """Accept what an entry of the stream holds and delete the entry; `gone` if another was first."""
+        arguments = self._acceptance(batch_id, batch, len(letters), letters, notes=notes)
+        return _accepted(self._run("ingest", entry.name, *arguments))
+
+    def bury_entry(self, entry: Entry, letter: Letter) -> Accepted:
+        """Make an entry of the stream a dead letter; `gone` if another was first."""
+        return _accepted(self._run("ingest", entry.name, *self._burial(entry.batch_id, letter)))
+
+    def peek(self, lists: Sequence[str]) -> tuple[str, bytes] | None:
+        """Return the next message of the first list that has one, and leave it there."""
+        with self._translated(), self.redis.pipeline(transaction=False) as pipe:
+            for name in lists:
+                pipe.lindex(name, -1)
+            found = pipe.execute()
+        return next(((name, raw) for name, raw in zip(lists, found, strict=True) if raw is not None), None)
+
+    def hold(self, name: str, raw: bytes, note: Note) -> bool:
+        """Take a message from its list, noting in the same step that it is held; False if it is gone."""
+        return self._fetch(name, raw, "hold", *note) == b"taken"
+
+    def bury_message(self, name: str, raw: bytes, letter: Letter) -> bool:
+        """Take a message from its list and make it a dead letter; False if there is no room for it yet."""
+        return self._fetch(name, raw, "bury", *pairs([letter])) != b"full"
+
+    def _fetch(self, name: str, raw: bytes, *rest: Any) -> bytes:
+        answer: bytes = self._run("fetch", name, sha1(raw, usedforsecurity=False).hexdigest(), *rest)
+        return answer
 
     # -- what keeps it going ------------------------------------------------------------------
 
@@ -579,8 +664,23 @@ def _sources() -> dict[str, str]:
                 if path.stem in _FILLING
                 else " flags=" + ("no-writes" if path.stem in _READING else "allow-oom")
             )
-            sources[path.stem] = f"#!lua{flags}\n{common}\n{path.read_text()}"
+            shared = _EXTENDING.get(path.stem)
+            extended = "" if shared is None else _as_function(shared)
+            sources[path.stem] = f"#!lua{flags}\n{common}\n{extended}\n{path.read_text()}"
     return sources
+
+
+def _as_function(script: str) -> str:
+    return f"local function {script}()\n{(_SCRIPTS / f'{script}.lua').read_text()}\nend"
+
+
+def _function() -> str:
+    common = (_SCRIPTS / "common.lua").read_text()
+    return f"#!lua name=candlefleet\n{common}\n{(_FUNCTIONS / 'candlefleet.lua').read_text()}"
+
+
+def _accepted(answer: Sequence[Any]) -> Accepted:
+    return Accepted(answer[0].decode(), answer[1].decode(), bool(answer[2]))
 
 
 def _batch(batch_id: str) -> str:

@@ -18,6 +18,7 @@ from router.errors import ConfigError
 from router.table import RouteTable, load_routes
 from workers.broker import client, queue
 from workers.embedded import EmbeddedRedis, end_with_parent
+from workers.envelope import QUEUE
 from workers.settings import Settings
 from workers.store import Store
 
@@ -70,6 +71,7 @@ class Fleet:
         self._start_broker()
         store = Store.connect(self.url, memory=self.settings.memory, remember=self.settings.remember)
         store.check(volatile=self.settings.volatile)
+        store.open_doors()
         since = store.now()
         progress("starting workers")
         for name, command in self._commands():
@@ -121,6 +123,8 @@ class Fleet:
                 str(self._concurrency),
             ]
             commands.append((name, [*celery, *worker, *quiet]))
+        if self.settings.door:
+            commands.append((QUEUE, [*celery, "worker", "-Q", QUEUE, "-n", f"{QUEUE}@%h", "-c", "1", *quiet]))
         commands.append(("beat", [*celery, "beat", "-l", "WARNING"]))
         if self._flower:
             flower = ["flower", "--address=127.0.0.1", f"--port={self.settings.flower_port}"]
@@ -152,6 +156,7 @@ class Fleet:
         self, store: Store, since: float, canaries: set[str], progress: Callable[[str], None]
     ) -> None:
         wanted = canaries | {route.route_id for route in self.table.by_priority()}
+        wanted |= {f"@{QUEUE}"} if self.settings.door else set()
         ends = time.monotonic() + _STARTED_WITHIN
         while missing := wanted - {name for name, at in store.served().items() if at >= since}:
             for member in self.members:

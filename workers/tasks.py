@@ -20,6 +20,8 @@ from router.route import Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.broker import queue
 from workers.embedded import end_with_parent
+from workers.envelope import QUEUE
+from workers.ingest import Ingest
 from workers.journey import Again, Journey
 from workers.records import Nudge
 from workers.settings import require_broker_url, settings
@@ -77,6 +79,10 @@ class Messages:
         """Ask the router to look at what waits."""
         current_app.send_task("router.route", ignore_result=True)
 
+    def stream(self) -> None:
+        """Ask for a look at the stream that others write to."""
+        current_app.send_task("router.ingest", ignore_result=True)
+
     def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
         """Ask for a look at these parts, which may be all parts of one flush."""
         if whole_flush and len(nudges) > 1:
@@ -119,6 +125,12 @@ def _queue(route_id: str) -> Queue:
 def route() -> int:
     """Match every batch that waits; return the number of points routed."""
     return journey().route()
+
+
+@shared_task(name="router.ingest")
+def ingest() -> int:
+    """Take what others put into the stream; return the number of entries taken."""
+    return Ingest(store(), Messages()).run()
 
 
 @shared_task(name="maint.sweep", send_events=False)
@@ -166,9 +178,9 @@ def _register(known: Route) -> None:
     shared_task(name=f"flushed.{known.route_id}", bind=True)(_flushed)
 
 
-# The limit is kept by `cut`; twice as many messages as it sends in a second can only be repeats.
+# The limit is kept by `cut`, whose messages hold a point at least: twice as many can only be repeats.
 def _fence(known: Route) -> str | None:
-    return None if known.rate_limit is None else f"{2 * max(1, min(10, ceil(known.rate_limit)))}/s"
+    return None if known.rate_limit is None else f"{2 * ceil(known.rate_limit)}/s"
 
 
 def tick(routes: Iterable[Route]) -> float:
@@ -195,9 +207,15 @@ if "sweep" in current_app.conf.beat_schedule:
 def _prepare(options: Mapping[str, Any], **_: Any) -> None:
     """Refuse to start on a broker that forgets, or for an unknown queue; tell Celery of the known ones."""
     _check_broker()
+    store().open_doors()
+    wanted = options.get("queues") or ()
+    if not wanted:
+        current_app.amqp.queues.deselect(QUEUE)
+    if QUEUE in wanted and len(wanted) > 1:
+        raise SystemExit(f"candlefleet: -Q {QUEUE}: foreign messages need a worker of their own")
     _add_queues()
     known = list(current_app.amqp.queues)
-    for name in options.get("queues") or ():
+    for name in wanted:
         if name not in known:
             raise SystemExit(
                 f"candlefleet: -Q {name}: there is no such queue{nearest(name, known)}; "

@@ -146,6 +146,11 @@ def descendants(pid: int) -> list[int]:
     return [one for one in found[1:] if table[one][0] not in "ZX"]
 
 
+def pool(pid: int) -> list[int]:
+    """Return the living processes in which a worker runs its tasks."""
+    return [one for one in descendants(pid) if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
 def alive(pid: int) -> bool:
     """Return whether a process is there and is more than a zombie."""
     return _processes().get(pid, ("X", 0, 0))[0] not in "ZX"

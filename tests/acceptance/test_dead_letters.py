@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from ulid import ULID
@@ -355,6 +358,69 @@ def test_a_message_that_can_be_read_now_lets_its_good_points_in_and_buries_the_o
     assert letter["original"] == '{"close": "?"}'
     now = report(store)
     assert (now.replayed, now.invalid, now.waiting) == (2, 2, 1)
+
+
+def bury_message(store: Store, original: Any, where: str, code: str = "envelope.shape") -> None:
+    letter = Letter("", original, [{"code": code, "field": "", "message": "no"}], where, "message")
+    store.accept(str(ULID()), make_batch(0), letters=[letter])
+
+
+def make_message(body: str) -> str:
+    """Return a Celery message as it lies in a Redis queue."""
+    return json.dumps(
+        {
+            "body": base64.b64encode(body.encode()).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {"task": "router.route_points", "id": "message", "lang": "py"},
+            "properties": {"body_encoding": "base64", "delivery_tag": "t", "delivery_info": {}},
+        }
+    )
+
+
+GOOD = PointBatch.of([make_point()]).to_json()
+BODY = f"[[{GOOD}], {{}}, {{}}]"
+
+
+@pytest.mark.parametrize(
+    ("original", "where"),
+    [
+        pytest.param(make_message(BODY), "queue points", id="a whole message"),
+        pytest.param(BODY, "queue points", id="the body of a task that failed"),
+        pytest.param(GOOD, "stream 1-1", id="an entry of the stream"),
+        pytest.param({"base64": base64.b64encode(GOOD.encode()).decode()}, "stream 1-1", id="bytes"),
+    ],
+)
+def test_a_message_is_read_again_whatever_door_it_came_to(original, where, fleet, store):
+    bury_message(store, original, where)
+
+    assert replay(fleet).replayed == Counter({"-": 1})
+
+    fleet.route()
+    assert (report(store).matched, list(store.letters())) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("original", "where", "why"),
+    [
+        ({"beginning": "[", "bytes": 10**9}, "stream 1-1", "only the beginning was kept"),
+        ({"base64": "//4="}, "stream 1-1", "envelope.encoding"),
+        ("{}", "queue points", "envelope"),
+        ("[1, 2]", "queue points", "envelope"),
+        ("[]", "stream 1-1", "hold no points"),
+        ({"field": "value"}, "stream 1-1", "still invalid: required"),
+    ],
+)
+def test_a_message_that_still_cannot_be_read_stays(original, where, why, fleet, store):
+    bury_message(store, original, where)
+
+    outcome = replay(fleet)
+
+    assert outcome.replayed == Counter()
+    ((told, count),) = outcome.stay.items()
+    assert count == 1
+    assert why in told
+    assert len(list(store.letters())) == 1
 
 
 def test_replaying_more_letters_than_one_step_takes(fleet, store, monkeypatch):

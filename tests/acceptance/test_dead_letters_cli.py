@@ -176,7 +176,7 @@ def test_a_full_route_puts_its_oldest_points_on_disk_and_gets_them_back_by_repla
     shown = letters("show", crew.letters("brimful")[0]["id"])
     assert "owed.limit" in listed.out
     assert "points in a file on" in listed.out
-    assert '"volume": 0.0' in shown.out
+    assert '"symbol": "FULL"' in shown.out
     assert crew.report().broken == []
 
     mend(crew, "brimful")

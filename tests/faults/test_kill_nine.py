@@ -235,6 +235,7 @@ def storm(tmp_path, request):
         "CANDLEFLEET_EXPORTS": str(tmp_path / "exports"),
         "CANDLEFLEET_LEASE": "2",
         "CANDLEFLEET_RETRY_CAP": "2",
+        "CANDLEFLEET_DOOR": "false",
     }
     with configured(environment):
         raging = Storm(tmp_path, dict(os.environ), random.Random(SEED))

@@ -151,3 +151,17 @@ def test_gather_leaves_out_rows_of_a_batch_that_cannot_be_read():
     gathered = PointBatch.gather(pieces, "route")
     assert [part.batch_id for part in gathered.parts] == ["good"]
     assert list(gathered) == [good[0], good[2]]
+
+
+def test_pieces_of_one_batch_become_one_name_again_and_others_stay_apart():
+    one, other = make_batch(6), make_batch(4)
+    (name,) = one.parts
+    assert PointBatch.concat(list(one.chunks(2))).parts == one.parts
+    assert PointBatch.concat([one[:2], other, one[2:]]).parts == (
+        one[:2].parts[0],
+        *other.parts,
+        one[2:].parts[0],
+    )
+    assert PointBatch.concat([one[3:], one[:3]]).parts == (one[3:].parts[0], one[:3].parts[0]), "not in order"
+    assert [len(part.rows) for part in PointBatch.concat([one, one]).parts] == [6, 6], "twice the same rows"
+    assert name.rows == Rows.all(6)

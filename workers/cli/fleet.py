@@ -67,7 +67,7 @@ def demo(
     """Send real bars through the example routes, show what became of them, and stop."""
     os.environ.setdefault("CANDLEFLEET_EXPORTS", str((folder / "exports").resolve()))
     stop = _on_signals()
-    s = settings().model_copy(update={"dir": folder, **_example_routes(settings())})
+    s = settings().model_copy(update={"dir": folder, "door": False, **_example_routes(settings())})
     files = [path for path in data or sorted((EXAMPLES / "data").glob("*.csv")) if path]
     if not files:
         raise ConfigError("demo.data", str(EXAMPLES / "data"), "no bars to send: name a file with --data")

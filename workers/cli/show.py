@@ -15,6 +15,7 @@ from router.route import Route
 from router.table import RouteTable, load_routes
 from workers.broker import client, messages
 from workers.cli import screen
+from workers.envelope import QUEUE
 from workers.report import Report, report
 from workers.settings import require_broker_url, settings
 from workers.store import Store
@@ -61,6 +62,7 @@ def status(json: Json = False) -> None:
         f"{screen.number(found.waiting)} points wait for routing, "
         f"{screen.number(found.invalid)} were refused at the door, "
         f"{screen.number(found.unmatched)} matched no route; "
+        f"{screen.number(found.ingress)} messages wait in the stream; "
         f"{found.bytes / 1e6:,.1f} MB held in {screen.number(found.batches)} batches",
         soft_wrap=True,
     )
@@ -98,12 +100,13 @@ def _route_table(found: Report) -> Table:
 def _queues(found: Report) -> dict[str, dict[str, int | bool]]:
     """Return of each queue the messages in it, the points its routes owe, and whether a worker is there."""
     by_queue = {f"destinations.{route.destination}": route for route in found.routes if route.destination}
-    waiting = messages(client(require_broker_url()), ["router", "maint", *by_queue])
+    waiting = messages(client(require_broker_url()), ["router", "maint", QUEUE, *by_queue])
+    served = {name: route.served for name, route in by_queue.items()} | {QUEUE: found.door_served}
     return {
         name: {
             "messages": count,
             "owed": sum(r.owed for r in found.routes if f"destinations.{r.destination}" == name),
-            "served": by_queue[name].served if name in by_queue else found.router_served,
+            "served": served.get(name, found.router_served),
         }
         for name, count in waiting.items()
     }

@@ -47,6 +47,8 @@ for id, owed in pairs(batches) do
   if number(P .. 'batch:' .. id, 'owed') ~= owed then report.strayed = report.strayed + 1 end
 end
 report.router_served = t - tonumber(redis.call('HGET', KNOWN, '@router') or '0') < 30
+report.door_served = t - tonumber(redis.call('HGET', KNOWN, '@points') or '0') < 30
+report.ingress = redis.call('XLEN', P .. 'ingress')
 report.paused = {}
 for _, destination in ipairs(redis.call('SMEMBERS', P .. 'paused')) do
   local f = redis.call('HMGET', P .. 'paused:' .. destination, 'since', 'until', 'failures', 'error')
