@@ -89,9 +89,11 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "name": (str,),
     "description": (str, type(None)),
     "priority": (RoutePriority,),
+    "at_max_owed": (str,),
     "enabled": (bool,),
     "retry_on_failure": (bool,),
 }
+_AT_MAX_OWED: Final = ("busy", "dead_letter")
 _REQUIRED: Final = ("route_id", "condition", "destination")
 
 
@@ -116,7 +118,9 @@ class Route:
         max_retries: Attempts after the first.
         retry_delay: Seconds before the first retry; later ones wait longer.
         rate_limit: Points a second, for all workers together; None: no limit.
-        max_owed: Points this route may owe before senders are told to wait; None: the fleet's limit.
+        max_owed: Points this route may owe; None: the fleet's limit.
+        at_max_owed: What happens above that: ``busy``, senders are told to wait, or ``dead_letter``, its
+            oldest points become dead letters on disk.
 
     Raises:
         ConfigError: A field is missing (``required``), misspelt (``unknown_field``), of another kind
@@ -139,6 +143,7 @@ class Route:
     retry_delay: float = 1.0
     rate_limit: float | None = None
     max_owed: int | None = None
+    at_max_owed: str = "busy"
     compiled: Condition = field(init=False)  #: the condition as it is evaluated
 
     def __new__(cls, *_args: object, **given: object) -> Self:
@@ -155,6 +160,7 @@ class Route:
             _check_type(self, name, types)
         for name, bounds in _RANGES.items():
             setattr(self, name, _in_range(self, name, bounds))
+        _check_overflow(self)
         _check_transform(self)
         self.name = self.name or self.route_id
         if self.batch_size is not None and self.batch_timeout is None:
@@ -274,6 +280,17 @@ def _in_range(route: Route, name: str, bounds: _Range) -> float | None:
     if not bounds.allows(value):
         raise ConfigError("range", f"{route.route_id}.{name}", f"must be {bounds}, not {shown(value)}")
     return int(value) if bounds.whole else float(value)
+
+
+def _check_overflow(route: Route) -> None:
+    at, where = route.at_max_owed, f"{route.route_id}.at_max_owed"
+    if at not in _AT_MAX_OWED:
+        wanted = " or ".join(map(repr, _AT_MAX_OWED))
+        raise ConfigError("enum", where, f"must be {wanted}, not {at!r}{nearest(at, _AT_MAX_OWED)}")
+    if at == "dead_letter" and route.max_owed is None:
+        raise ConfigError(
+            "required", f"{route.route_id}.max_owed", "missing: at_max_owed='dead_letter' needs one"
+        )
 
 
 def _check_transform(route: Route) -> None:

@@ -7,12 +7,14 @@ import math
 import random
 import time
 from collections.abc import Iterable, Sequence
+from copy import copy
+from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 from ulid import ULID
 
-from router.batch import BatchRows, PointBatch
+from router.batch import PointBatch
 from router.errors import ConfigError, DecodeError, TerminalError, UnavailableError
 from router.matching import Matches, combine, match
 from router.route import Route
@@ -21,11 +23,12 @@ from router.table import RouteTable
 from router.transforms import apply_transform
 from workers import holder
 from workers.keeper import Keeper
-from workers.letters import letters_for, missing, reason, said
+from workers.letters import letter_for, letters_for, missing, reason, said
 from workers.open_destinations import OpenDestinations
 from workers.outcome import Outcome, Sums
+from workers.overflow import overflow
 from workers.quarantine import decide_apart
-from workers.records import Claim, Debt, Letter, Nudge, Rest, Settlement, Verdict, Waiting
+from workers.records import Claim, Debt, Letter, Nudge, Replay, Rest, Settlement, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
 from workers.unknown_routes import open_door
 
@@ -39,6 +42,7 @@ TURN: Final = 1.0
 TURN_OF_WRITES: Final = 5.0
 #: Seconds after which a router that found nothing looks once more before it leaves.
 LINGER: Final = 0.01
+_UNKNOWN: Final = "this worker's routes file has no such route any more"
 #: Seconds after which a destination that did not answer is tried again at the earliest, and at the latest.
 FIRST_PROBE: Final = 0.1
 MOST_PROBE: Final = 10.0
@@ -79,6 +83,7 @@ class Journey:
         post: Sends the messages.
         lease: Seconds for which a part is held; renewed while it is worked on.
         retry_cap: Most seconds between two attempts.
+        folder: Where the fleet keeps files: points above a `max_owed` whose route says so.
         trial: Seconds for which the conditions may be tried on a batch whose routers died.
     """
 
@@ -91,6 +96,7 @@ class Journey:
         lease: float = 15.0,
         retry_cap: float = 60.0,
         trial: float = 60.0,
+        folder: Path = Path(".candlefleet"),
     ) -> None:
         self.store = store
         self.table = table
@@ -98,6 +104,7 @@ class Journey:
         self.lease = lease
         self.retry_cap = retry_cap
         self.trial = trial
+        self.folder = folder
         self.destinations = OpenDestinations(turn=TURN_OF_WRITES)
         self._keeper = Keeper(store, lease)
 
@@ -136,46 +143,73 @@ class Journey:
     def judge(self, waiting: Sequence[Waiting]) -> tuple[list[Verdict], int]:
         """Match batches all at once; return one verdict a batch, and the number of points in them."""
         verdicts, batches = [], []
-        for batch_id, data, points, *_ in waiting:
+        suspected = any(one.tries > MOST_SILENT for one in waiting)
+        for one in waiting:
             try:
-                batches.append(PointBatch.from_ipc(data, [BatchRows(batch_id, Rows.all(points))]))
+                batch = PointBatch.from_ipc(one.data, one.names)
             except DecodeError as error:
-                letter = Letter("", data.hex(), [reason(error.code, error.message)], batch_id=batch_id)
-                verdicts.append(Verdict(batch_id, (), 0, 0, points, [letter]))
+                reasons = [reason(error.code, error.message)]
+                letter = Letter("", one.data.hex(), reasons, batch_id=one.batch_id)
+                verdicts.append(Verdict(one.batch_id, (), 0, 0, one.points, [letter]))
+                continue
+            if one.replay is None:
+                batches.append(batch)
+            else:
+                verdicts.append(self._verdict_of_replay(one.batch_id, one.replay, batch, suspected=suspected))
         together = PointBatch.concat(batches)
-        matches = self._match(together, suspected=any(one.tries > MOST_SILENT for one in waiting))
+        matches = self._match(self.table, together, suspected=suspected)
         start = 0
         for batch in batches:
             verdicts.append(self._verdict(matches, batch, start))
             start += len(batch)
         return verdicts, len(together)
 
-    def _match(self, batch: PointBatch, *, suspected: bool) -> Matches:
+    def _match(self, table: RouteTable, batch: PointBatch, *, suspected: bool) -> Matches:
         if not suspected or not len(batch):
-            return match(self.table, batch)
-        return combine(self.table, len(batch), decide_apart(self.table, batch, self.trial))
+            return match(table, batch)
+        return combine(table, len(batch), decide_apart(table, batch, self.trial))
 
     def _verdict(self, matches: Matches, batch: PointBatch, start: int) -> Verdict:
         batch_id, stop = batch.parts[0].batch_id, start + len(batch)
         debts = [
-            Debt(route_id, rows, self.table.route(route_id).max_owed)
+            self._debt(route_id, rows)
             for route_id, selected in matches.selections.items()
             if len(rows := _within(selected, start, stop))
         ]
         letters = [
-            Letter(
-                failure.route_id,
-                batch[failure.row - start].to_json_dict(),
-                [reason(failure.code, failure.message)],
-                batch_id=batch_id,
-                row=failure.row - start,
-            )
+            letter_for(failure.route_id, batch, failure.row - start, failure.code, failure.message)
             for failure in matches.failures
             if start <= failure.row < stop
         ]
         unmatched = len(_within(matches.unmatched, start, stop))
         failed = len(_within(matches.failed_only, start, stop))
         return Verdict(batch_id, debts, len(batch) - unmatched - failed, unmatched, failed, letters)
+
+    def _verdict_of_replay(
+        self, batch_id: str, replay: Replay, batch: PointBatch, *, suspected: bool
+    ) -> Verdict:
+        """Judge dead letters that are replayed: their route takes them, if need be by its condition."""
+        route_id, points = replay.route_id, len(batch)
+        if not replay.asks:
+            return Verdict(batch_id, [self._debt(route_id, Rows.all(points))], points, 0, 0)
+        if route_id not in self.table:
+            letters = [letter_for(route_id, batch, row, "condition.error", _UNKNOWN) for row in range(points)]
+            return Verdict(batch_id, (), 0, 0, points, letters)
+        asked = copy(self.table.route(route_id))
+        asked.enabled = True  # whoever replays its letters wants an answer
+        matches = self._match(RouteTable([asked]), batch, suspected=suspected)
+        debts = [self._debt(route_id, rows) for rows in matches.selections.values()]
+        letters = [
+            letter_for(route_id, batch, failure.row, failure.code, failure.message)
+            for failure in matches.failures
+        ]
+        return Verdict(batch_id, debts, matches.routed, len(matches.unmatched), len(letters), letters)
+
+    def _debt(self, route_id: str, rows: Rows) -> Debt:
+        if route_id not in self.table:
+            return Debt(route_id, rows, None)
+        route = self.table.route(route_id)
+        return Debt(route_id, rows, route.max_owed, spills=route.at_max_owed == "dead_letter")
 
     def cut(self, route_ids: Iterable[str]) -> None:
         """Cut what is due of these routes, by priority, and send for whoever delivers the parts."""
@@ -329,6 +363,9 @@ class Journey:
         if known := [nudge for nudge in found.parts if nudge.route_id in self.table]:
             self.post.parts(known)
         self.cut(found.routes)
+        for route in self.table:
+            if route.at_max_owed == "dead_letter":
+                overflow(self.store, route, self.folder)
         return found.router + len(found.parts)
 
     def close(self) -> None:

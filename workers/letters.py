@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from router.admission import Refused
-from router.batch import PointBatch
+from router.batch import BatchRows, PointBatch
 from workers.records import Claim, Letter
 
 
@@ -30,7 +29,26 @@ def letters_for(
     claim: Claim, batch: PointBatch, rows: Iterable[int], code: str, message: str
 ) -> list[Letter]:
     """Return a letter for each of some rows of a claimed part, with the points before any transform."""
-    return [_letter(claim, batch, row, code, message) for row in rows]
+    return [
+        letter_for(claim.route_id, batch, row, code, message)._replace(
+            attempts=claim.attempts, first=claim.since
+        )
+        for row in rows
+    ]
+
+
+def letter_for(route_id: str, batch: PointBatch, row: int, code: str, message: str) -> Letter:
+    """Return a letter for one row of a batch, under the name it has there."""
+    part, number = _name(batch, row)
+    return Letter(
+        route_id,
+        batch[row].to_json_dict(),
+        [reason(code, message)],
+        batch_id=part.batch_id,
+        row=number,
+        number=part.number,
+        digest=part.digest,
+    )
 
 
 def missing(claim: Claim, batch: PointBatch) -> list[Letter]:
@@ -40,16 +58,9 @@ def missing(claim: Claim, batch: PointBatch) -> list[Letter]:
     return [Letter(claim.route_id, None, reasons, attempts=claim.attempts, first=claim.since)] * gone
 
 
-def _letter(claim: Claim, batch: PointBatch, row: int, code: str, message: str) -> Letter:
-    batch_id, number = _name(batch, row)
-    original: Any = batch[row].to_json_dict()
-    reasons = [reason(code, message)]
-    return Letter(claim.route_id, original, reasons, "", batch_id, number, claim.attempts, claim.since)
-
-
-def _name(batch: PointBatch, row: int) -> tuple[str, int]:
+def _name(batch: PointBatch, row: int) -> tuple[BatchRows, int]:
     for part in batch.parts:
         if row < len(part.rows):
-            return part.batch_id, int(part.rows.positions[row])
+            return part, int(part.rows.positions[row])
         row -= len(part.rows)
     raise IndexError(row)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
+from router.batch import BatchRows, PointBatch
 from router.rows import Rows
 
 
 class Letter(NamedTuple):
-    """A dead letter to be: the route it belongs to ('' if none), and what is kept of it."""
+    """A dead letter to be: the route it belongs to ('' if none), and what is kept of it.
+
+    `batch_id`, `row`, `number` and `digest` name its point as `BatchRows` does: a replay keeps the name.
+    A letter of many rows may have them in a `file`, a path under the folder of the fleet on one `host`.
+    """
 
     route_id: str
     original: Any
@@ -22,12 +31,18 @@ class Letter(NamedTuple):
     row: int = -1
     attempts: int = 0
     first: float = 0.0
+    number: int = 0
+    digest: str = ""
     rows: int = 1  #: how many rows it stands for
+    file: str = ""
+    host: str = ""
 
     def to_json(self) -> str:
         """Return the letter as it is kept; times are seconds since 1970 UTC."""
         at = time.time()
         kept = self._asdict() | {"first": self.first or at, "last": at}
+        for name in () if self.file else ("file", "host"):
+            del kept[name]
         return json.dumps(kept, separators=(",", ":"), default=str)
 
 
@@ -61,8 +76,105 @@ class Note(NamedTuple):
     text: str
 
 
+class Buried(NamedTuple):
+    """A dead letter as it lies with the others: its id, the fields of its `Letter`, and its bytes.
+
+    `kept` has a time more, `last`: when the letter was written, seconds since 1970 UTC.
+    """
+
+    letter_id: str
+    kept: dict[str, Any]
+    size: int
+
+    @property
+    def route_id(self) -> str:
+        """The route it belongs to; '' for what was refused at the door."""
+        return str(self.kept["route_id"])
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of its reasons."""
+        return [reason["code"] for reason in self.kept["reasons"]]
+
+    @property
+    def rows(self) -> int:
+        """How many rows it stands for."""
+        return int(self.kept.get("rows", 1))
+
+    @property
+    def file(self) -> str:
+        """Where its rows are, under the folder of the fleet; '' if it keeps its only one itself."""
+        return str(self.kept.get("file", ""))
+
+    @property
+    def name(self) -> BatchRows:
+        """The name of its row."""
+        kept = self.kept
+        return BatchRows(kept["batch_id"], Rows([kept["row"]]), kept.get("number", 0), kept.get("digest", ""))
+
+
+class Replay(NamedTuple):
+    """What a batch of replayed dead letters knows beside its points.
+
+    Attributes:
+        route_id: The only route that takes them.
+        asks: Its condition could not be evaluated for them, and is asked again.
+        names: What the rows were called when they died, in their order.
+    """
+
+    route_id: str
+    asks: bool
+    names: Sequence[BatchRows]
+
+    def named(self, rows: Rows) -> list[BatchRows]:
+        """Return the names of some rows of the batch."""
+        found, start = [], 0
+        for part in self.names:
+            low, high = np.searchsorted(rows.positions, [start, start + len(part.rows)])
+            if low < high:
+                kept = part.rows.positions[rows.positions[low:high] - np.uint32(start)]
+                found.append(replace(part, rows=Rows(kept)))
+            start += len(part.rows)
+        return found
+
+    def to_json(self) -> str:
+        """Return it as it is kept with its batch."""
+        names = [[p.batch_id, b64encode(p.rows.encode()).decode(), p.number, p.digest] for p in self.names]
+        return json.dumps([self.route_id, self.asks, names], separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Replay:
+        """Read what `to_json` wrote."""
+        route_id, asks, names = json.loads(text)
+        return cls(
+            route_id,
+            asks,
+            [BatchRows(name, Rows.decode(b64decode(rows)), *rest) for name, rows, *rest in names],
+        )
+
+
+class Revival(NamedTuple):
+    """Dead letters about to be replayed in one step.
+
+    Attributes:
+        batch_id: A new id, the same when the step is repeated.
+        letter_ids: The letters that are removed.
+        batch: Their points.
+        replay: What these keep; None: no route has seen them, and all of them may.
+        refused: Letters for points that were refused again, though not all of their message was.
+        notes: Counts of points by source and note.
+    """
+
+    batch_id: str
+    letter_ids: Sequence[str]
+    batch: PointBatch
+    replay: Replay | None = None
+    refused: Sequence[Letter] = ()
+    notes: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+
+
 class Waiting(NamedTuple):
-    """A batch lent to a router: its points as IPC bytes, how many, and the context they came with.
+    """A batch lent to a router: its points as IPC bytes, the name of its rows, the context they came with.
 
     `tries` counts its loans, this one included: above one, a router did not live to say what it found.
     """
@@ -72,14 +184,25 @@ class Waiting(NamedTuple):
     points: int
     context: dict[str, Any]
     tries: int = 1
+    number: int = 0
+    digest: str = ""
+    replay: Replay | None = None
+
+    @property
+    def names(self) -> Sequence[BatchRows]:
+        """What its rows are called; those of a replay keep the names they had."""
+        if self.replay is not None:
+            return self.replay.names
+        return [BatchRows(self.batch_id, Rows.all(self.points), self.number, self.digest)]
 
 
 class Debt(NamedTuple):
-    """What one route owes of one batch after matching."""
+    """What one route owes of one batch; if it `spills`, no door closes above its `max_owed`."""
 
     route_id: str
     rows: Rows
     max_owed: int | None
+    spills: bool = False
 
 
 class Verdict(NamedTuple):
@@ -100,7 +223,8 @@ class Verdict(NamedTuple):
         """Return the arguments of `match.lua`."""
         flat: list[Any] = [self.batch_id, self.matched, self.unmatched, self.failed, len(self.debts)]
         for debt in self.debts:
-            flat += [debt.route_id, len(debt.rows), debt.rows.encode(), debt.max_owed or 0]
+            limit = (debt.max_owed or 0) * (-1 if debt.spills else 1)
+            flat += [debt.route_id, len(debt.rows), debt.rows.encode(), limit]
         return flat + pairs(self.letters)
 
 

@@ -67,13 +67,14 @@ class Report:
     """The whole fleet, in points; `broken` names the laws of conservation that do not hold.
 
     `ingress` counts messages in the stream, whose points nobody has counted yet.
-
-    `reasons` counts dead letters by code, `notes` admitted points by note and source: ``rounded kraken``.
+    `replayed` counts points of dead letters that were let in once more, `reasons` dead letters by code,
+    `notes` admitted points by note and source: ``rounded kraken``.
     Dead letters take `letter_bytes` of the `letter_limit` they may take (0: no worker has said yet).
     `paused` tells of destinations that do not answer; their points wait.
     """
 
     accepted: int
+    replayed: int
     invalid: int
     waiting: int
     routed: int
@@ -122,6 +123,7 @@ def report(store: Store, table: RouteTable | None = None) -> Report:
     routes = [_route(route_id, debts[route_id], table) for route_id in _ordered(debts, table)]
     return Report(
         accepted=totals.get("accepted", 0),
+        replayed=totals.get("replayed", 0),
         invalid=totals.get("invalid", 0),
         waiting=found["unrouted"],
         routed=totals.get("routed", 0),
@@ -187,17 +189,18 @@ def _broken(found: Mapping[str, Any], totals: Mapping[str, int], routes: list[Ro
 
     t = {
         name: totals.get(name, 0)
-        for name in ("accepted", "invalid", "routed", "matched", "unmatched", "failed")
+        for name in ("accepted", "replayed", "invalid", "routed", "matched", "unmatched", "failed")
     }
     checks = [
         law(
-            "accepted = invalid + waiting + routed",
-            t["accepted"],
+            "accepted + replayed = invalid + waiting + routed",
+            t["accepted"] + t["replayed"],
             t["invalid"] + found["unrouted"] + t["routed"],
         ),
         law(
             "routed = matched + unmatched + failed", t["routed"], t["matched"] + t["unmatched"] + t["failed"]
         ),
+        law("dead letters kept = dead letters counted", found["dead_letters"], totals.get("letters", 0)),
         law("batches kept = batches somebody waits for", totals.get("batches", 0), found["live"]),
         law("batches whose debts differ from their pending rows and parts = 0", found["strayed"], 0),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha1
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,12 +23,15 @@ from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.rows import Rows
 from workers.records import (
     Accepted,
+    Buried,
     Claim,
     Entry,
     Letter,
     Note,
     Nudge,
+    Replay,
     Rest,
+    Revival,
     Settlement,
     Sweep,
     Verdict,
@@ -39,15 +43,18 @@ PREFIX: Final = "candlefleet:"
 
 #: Scripts that only drain run even when Redis is over its memory limit; those that fill do not.
 _FILLING: Final = frozenset({"accept", "match"})
-_READING: Final = frozenset({"snapshot", "holders", "ingress"})
+_READING: Final = frozenset({"snapshot", "holders", "ingress", "oldest"})
 #: Scripts that do what another does and something more: they know it as a function of its name.
 _EXTENDING: Final = {"ingest": "accept"}
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
 _FUNCTIONS: Final = Path(__file__).parent / "functions"
+_WAITING: Final = ("data", "points", "context", "number", "digest", "replay")
 
 PART_ROWS: Final = 10_000  #: most rows of a part
 BACKLOG_ROWS: Final = 50_000  #: most rows of a part while more than this many wait
 MOST_PARTS: Final = 32  #: most parts of a flush
+MOST_PIECES: Final = 2_000  #: most batches of which rows are spilled in one step
+LETTERS_AT_A_TIME: Final = 500  #: dead letters read, replayed or dropped in one step
 FIRST_NUDGE: Final = 5.0  #: seconds until a part's nudge is thought lost
 #: Shares of Redis' memory above which nothing more is accepted, and below which it is again.
 _NEARLY_FULL: Final = 0.8
@@ -164,12 +171,12 @@ class Store:
         ids, tries = [name.decode() for name in answer[::2]], map(int, answer[1::2])
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
-                pipe.hmget(_batch(batch_id), "data", "points", "context")
+                pipe.hmget(_batch(batch_id), *_WAITING)
             found = pipe.execute()
         return [
-            Waiting(batch_id, data, int(points), json.loads(context), loans)
-            for batch_id, loans, (data, points, context) in zip(ids, tries, found, strict=True)
-            if data is not None
+            _waiting(batch_id, loans, fields)
+            for batch_id, loans, fields in zip(ids, tries, found, strict=True)
+            if fields[0] is not None
         ]
 
     def routers(self) -> list[str]:
@@ -289,19 +296,21 @@ class Store:
         Rows whose batch is gone or cannot be read are left out.
         """
         wanted = list(dict.fromkeys(name for name, _, _ in claim.pieces))
-        fields = ("data", "number", "digest", f"selection:{claim.route_id}")
+        fields = ("data", "number", "digest", f"selection:{claim.route_id}", "replay")
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for batch_id in wanted:
                 pipe.hmget(_batch(batch_id), *fields)
             found = dict(zip(wanted, pipe.execute(), strict=True))
-        return PointBatch.gather(
+        batch = PointBatch.gather(
             [
                 (found[name][0], _rows(name, found[name], start, stop))
                 for name, start, stop in claim.pieces
-                if None not in found[name]  # it was settled by another, or Redis went back in time
+                if None not in found[name][:4]  # it was settled by another, or Redis went back in time
             ],
             claim.route_id,
         )
+        replays = {name: Replay.from_json(values[4]) for name, values in found.items() if values[4]}
+        return _as_they_died(batch, replays) if replays else batch
 
     def renew(self, claim: Claim, lease: float) -> bool:
         """Keep a claim for `lease` more seconds; False if the part is no longer held by it."""
@@ -515,12 +524,71 @@ class Store:
         report: dict[str, Any] = json.loads(self._run("snapshot"))
         return report
 
+    # -- dead letters -------------------------------------------------------------------------
+
     def letters(self, count: int = 100) -> Iterator[dict[str, Any]]:
         """Yield the newest dead letters first, each with its `id`."""
+        for letter in islice(self.buried(newest_first=True), count):
+            yield {"id": letter.letter_id, **letter.kept}
+
+    def buried(self, first: str = "-", last: str = "+", *, newest_first: bool = False) -> Iterator[Buried]:
+        """Yield the dead letters from one id to another, both included, some at a time."""
+        read = self.redis.xrevrange if newest_first else self.redis.xrange
+        start, stop = (last, first) if newest_first else (first, last)
+        while True:
+            with self._translated():
+                found: Any = read(PREFIX + "dead", start, stop, LETTERS_AT_A_TIME)
+            for name, fields in found:
+                yield Buried(name.decode(), json.loads(fields[b"letter"]), len(fields[b"letter"]))
+            if len(found) < LETTERS_AT_A_TIME:
+                return
+            start = "(" + found[-1][0].decode()
+
+    def replay(self, revival: Revival) -> list[str]:
+        """Let the points of dead letters wait for routing, and remove the letters, in one step.
+
+        Returns:
+            The ids of letters that are no longer there; if there are any, nothing was done.
+        """
+        batch, replay = revival.batch, revival.replay
+        answer = self._run(
+            "replay",
+            *(revival.batch_id, batch.to_ipc(), len(batch), len(revival.refused), batch.digest()),
+            "" if replay is None else replay.to_json(),
+            "matched" if replay is None or replay.asks else "replayed",
+            *(json.dumps(dict(revival.notes)), self.remember, len(revival.letter_ids), *revival.letter_ids),
+            *pairs(revival.refused),
+        )
+        return [letter_id.decode() for letter_id in answer[1:]]
+
+    def oldest(self, route_id: str, rows: int) -> Claim:
+        """Return the oldest pending rows of a route, to be looked at with `load`: nobody holds them."""
+        pieces = json.loads(self._run("oldest", route_id, rows, MOST_PIECES))
+        total = sum(stop - start for _, start, stop in pieces)
+        return Claim(
+            "", "", route_id, total, [(name, start, stop) for name, start, stop in pieces], 0, 0, 0.0
+        )
+
+    def spill(self, rows: Claim, file: str, letters: Sequence[Letter]) -> tuple[str, str]:
+        """Let rows be dead that are in a file.
+
+        Returns:
+            ``spilled``; ``stale`` if somebody cut or spilled some of them meanwhile; or ``full`` and why.
+        """
+        answer = self._run("spill", rows.route_id, file, json.dumps(rows.pieces), *pairs(letters))
+        return answer[0].decode(), answer[1].decode() if answer[1:] else ""
+
+    def spilled(self) -> set[str]:
+        """Return the files in which there are rows of dead letters."""
         with self._translated():
-            found: Any = self.redis.xrevrange(PREFIX + "dead", count=count)
-        for name, fields in found:
-            yield {"id": name.decode(), **json.loads(fields[b"letter"])}
+            files: Any = self.redis.smembers(PREFIX + "spilled")
+        return {file.decode() for file in files}
+
+    def drop(self, letter_ids: Sequence[str]) -> list[str]:
+        """Remove dead letters for good; return the ids of those that were there."""
+        return [letter_id.decode() for letter_id in self._run("drop", *letter_ids)]
+
+    # -- whether it can be relied on ----------------------------------------------------------
 
     def check(self, *, volatile: bool = False) -> None:
         """Make sure that Redis keeps what it is given.
@@ -620,8 +688,31 @@ def _batch(batch_id: str) -> str:
 
 
 def _rows(batch_id: str, found: Sequence[bytes], start: int, stop: int) -> BatchRows:
-    _, number, digest, selection = found
+    _, number, digest, selection, _ = found
     return BatchRows(batch_id, Rows.decode(selection).slice(start, stop), int(number), digest.decode())
+
+
+def _waiting(batch_id: str, tries: int, fields: Sequence[bytes]) -> Waiting:
+    data, points, context, number, digest, replay = fields
+    return Waiting(
+        batch_id,
+        data,
+        int(points),
+        json.loads(context),
+        tries,
+        int(number),
+        digest.decode(),
+        Replay.from_json(replay) if replay else None,
+    )
+
+
+# Rows of a replay keep the names they had when they died: by these a destination knows them again.
+def _as_they_died(batch: PointBatch, replays: Mapping[str, Replay]) -> PointBatch:
+    parts: list[BatchRows] = []
+    for part in batch.parts:
+        replay = replays.get(part.batch_id)
+        parts += [part] if replay is None else replay.named(part.rows)
+    return PointBatch(batch.table, parts, batch.route_id)
 
 
 def _nudges(route_id: str, answer: Sequence[bytes]) -> list[Nudge]:

@@ -67,7 +67,9 @@ def journey() -> Journey:
     """Return what the tasks of this process work with."""
     s = settings()
     trial = TRIAL_SHARE * s.task_time_limit
-    return Journey(store(), table(), Messages(), lease=s.lease, retry_cap=s.retry_cap, trial=trial)
+    return Journey(
+        store(), table(), Messages(), lease=s.lease, retry_cap=s.retry_cap, trial=trial, folder=s.dir
+    )
 
 
 class Messages:

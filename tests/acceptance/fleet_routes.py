@@ -87,6 +87,39 @@ def dies_of_bad(attempt: int, batch: PointBatch) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def is_mended(name: str) -> bool:
+    """Tell whether somebody has mended what a route needs."""
+    return (EXPORTS / f"{name}.mended").exists()
+
+
+def refuses_until_mended(attempt: int, batch: PointBatch) -> None:
+    """Refuse every row until somebody mends the destination."""
+    if not is_mended("mended"):
+        raise TerminalError("unknown table bars", list(range(len(batch))))
+
+
+def away_until_mended(attempt: int, batch: PointBatch) -> None:
+    """Be away until somebody mends the destination."""
+    if not is_mended("brimful"):
+        raise UnavailableError("503 Service Unavailable")
+
+
+class Deaf(JSONLinesDestination):
+    """Writes, and does not hear that it did, until somebody mends it."""
+
+    def write_batch(self, batch: PointBatch) -> None:
+        super().write_batch(batch)
+        if not is_mended("deaf"):
+            raise TransientError("connection reset after the write")
+
+
+def is_answerable(point: NormalizedDataPoint) -> bool:
+    """Tell points of even volume once somebody has mended this condition."""
+    if point.source == "asked" and not is_mended("asked"):
+        raise LookupError("the list of symbols is not there")
+    return point.source == "asked" and point.volume % 2 == 0
+
+
 def is_even_volume(point: NormalizedDataPoint) -> bool:
     """Tell points of even volume; an absent volume raises."""
     return point.source == "picky" and point.volume % 2 == 0
@@ -150,6 +183,25 @@ routes = [
         condition="source = 'sealed'",
         destination=Scripted("sealed", refuses_batches_with_bad),
     ),
+    Route(
+        route_id="mended",
+        condition="source = 'mended'",
+        destination=Scripted("mended", refuses_until_mended),
+    ),
+    Route(
+        route_id="deaf",
+        condition="source = 'deaf'",
+        destination=Deaf(EXPORTS / "deaf", "{symbol}.jsonl", name="deaf", durability="process"),
+        retry_on_failure=False,
+    ),
+    Route(
+        route_id="brimful",
+        condition="source = 'brimful'",
+        destination=Scripted("brimful", away_until_mended),
+        max_owed=100,
+        at_max_owed="dead_letter",
+    ),
+    Route(route_id="asked", condition=is_answerable, destination=Scripted("asked", works)),
     # The crew leaves this one's queue to whoever starts a worker for it.
     Route(
         route_id="late",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import redis
@@ -21,7 +19,6 @@ from tests.acceptance.fleet_fixture import (
     CANDLEFLEET,
     alive,
     clean_environment,
-    configured,
     descendants,
     files_under,
     json_rows,
@@ -30,7 +27,6 @@ from tests.acceptance.fleet_fixture import (
     until,
 )
 from tests.make import make_point
-from workers import cli
 from workers.embedded import running_url
 
 PROJECT = Path(__file__).parents[2]
@@ -44,33 +40,6 @@ from router import Route
 exports = CSVDestination(os.environ["CANDLEFLEET_EXPORTS"])
 routes = [Route(route_id="all", condition="true", destination=exports)]
 """
-
-
-class Said(NamedTuple):
-    """How a command ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """What it said, as a program reads it."""
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def candlefleet(monkeypatch, capsys) -> Callable[..., Said]:
-    """Run the command in this process: ten times as fast as in one of its own."""
-
-    def call(*arguments: str, environment: Mapping[str, str], stdin: str = "") -> Said:
-        monkeypatch.setattr(sys, "argv", ["candlefleet", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        with configured(environment), pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Said(int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 def row(minute: int, symbol: str = "CLI", close: str = "10.5") -> str:
@@ -146,7 +115,7 @@ def test_audit_holds_and_breaks_with_a_counter(crew, candlefleet):
     assert (before.code, broken.code, told.code, after.code) == (0, 1, 1, 0)
     assert "adds up" in before.out
     assert "does not add up" in broken.out
-    assert "accepted = invalid + waiting + routed" in broken.out
+    assert "accepted + replayed = invalid + waiting + routed" in broken.out
     assert told.json["holds"] is False
     assert len(told.json["broken"]) == 1
     assert after.json["holds"] is True

@@ -203,3 +203,14 @@ def test_broken_condition_is_not_a_route_that_does_not_match():
 def test_default_route_takes_no_point_by_its_condition():
     route = DefaultRoute(Nowhere())
     assert (route.route_id, route.matches(make_point())) == ("default", False)
+
+
+def test_what_happens_above_max_owed_is_one_of_two():
+    assert make_route().at_max_owed == "busy"
+    assert make_route(max_owed=10, at_max_owed="dead_letter").at_max_owed == "dead_letter"
+    with pytest.raises(
+        ConfigError, match=r"csv.at_max_owed: must be 'busy' or 'dead_letter', not 'dead_leter'"
+    ):
+        make_route(max_owed=10, at_max_owed="dead_leter")
+    with pytest.raises(ConfigError, match=r"csv.max_owed: missing"):
+        make_route(at_max_owed="dead_letter")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,9 +17,13 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.prompt import Confirm
 from rich.table import Table
 
 from workers.report import Report
+
+#: Of what dead letters may take, the share above which somebody must act.
+CROWDED: Final = 0.8
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)  #: for people only: a program reads what goes to `out`
@@ -27,6 +32,14 @@ err = Console(stderr=True, highlight=False)  #: for people only: a program reads
 def say(text: str) -> None:
     """Tell the person at the terminal something that a program need not read."""
     err.print(text, soft_wrap=True)
+
+
+def agreed(question: str) -> bool:
+    """Ask the person at the terminal; where there is none, nobody agreed."""
+    try:
+        return Confirm.ask(question, console=err, default=False)
+    except EOFError:
+        return False
 
 
 def as_json(value: Any) -> None:
@@ -55,6 +68,35 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def size(count: float) -> str:
+    """Return bytes in the unit that suits them."""
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    return f"{count / 1e3:,.1f} kB" if count < 1e6 else f"{count / 1e6:,.1f} MB"
+
+
+def held(report: Report) -> str:
+    """Return how much the dead letters take of what they may, and what to do when that is nearly all."""
+    most = f" of {size(report.letter_limit)}" if report.letter_limit else ""
+    text = f"{number(report.dead_letters)} dead letters take {size(report.letter_bytes)}{most}"
+    if report.letter_limit and report.letter_bytes > CROWDED * report.letter_limit:
+        return f"[red]{text}[/]; when they are full, nothing is accepted any more: replay or drop some"
+    return text
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was, in the unit that suits it, as a filter takes it."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{max(0.0, seconds):.0f}s"
+
+
+def word_for_word(text: str) -> str:
+    """Return foreign text so that a terminal shows it, and does nothing else that may be in it."""
+    return escape("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text))
+
+
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     """Return a table of numbers; a column of text is named with `<` if it wraps, with `|` if not."""
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -67,12 +109,24 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return drawn
 
 
+def fields(values: Mapping[str, str]) -> Table:
+    """Return names and values beside each other, the values word for word."""
+    drawn = Table.grid(padding=(0, 2))
+    drawn.add_column(no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in values.items():
+        drawn.add_row(name, word_for_word(value))
+    return drawn
+
+
 def law(report: Report) -> str:
     """Return the conservation check as one line for people, or a line for each law that does not hold."""
     if report.broken:
         return "\n".join(f"[red]✗ does not add up[/] {broken}" for broken in report.broken)
+    replayed = f" + replayed {number(report.replayed)}" if report.replayed else ""
     return (
-        f"[green]✓ adds up[/] accepted {number(report.accepted)} = invalid {number(report.invalid)} "
+        f"[green]✓ adds up[/] accepted {number(report.accepted)}{replayed} = "
+        f"invalid {number(report.invalid)} "
         f"+ waiting {number(report.waiting)} + routed {number(report.routed)}; "
         "for every route matched + replayed = delivered + dropped + dead + owed"
     )

@@ -1,9 +1,8 @@
-"""`candlefleet status`, `audit`, `routes list`, `dead-letters list`: look, and change nothing."""
+"""`candlefleet status`, `audit`, `routes list`: look, and change nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +27,6 @@ RoutesFile = Annotated[
 ]
 
 routes_app = typer.Typer(help="Look at the routes.", no_args_is_help=True)
-letters_app = typer.Typer(help="Look at what could not be delivered.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +34,6 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(audit)
     app.add_typer(routes_app, name="routes")
-    app.add_typer(letters_app, name="dead-letters")
 
 
 def connect() -> Store:
@@ -78,7 +75,9 @@ def status(json: Json = False) -> None:
             f"{pause.left:.0f} s: {escape(pause.error)}",
             soft_wrap=True,
         )
-    for what, counts in (("dead letters", found.reasons), ("noted", found.notes)):
+    if found.dead_letters:
+        screen.out.print(f"{screen.held(found)}: see `candlefleet dead-letters list`", soft_wrap=True)
+    for what, counts in (("died so far", found.reasons), ("noted", found.notes)):
         if counts:
             listed = ", ".join(f"{name} {screen.number(n)}" for name, n in sorted(counts.items()))
             screen.out.print(f"{what}: {listed}", soft_wrap=True)
@@ -178,32 +177,3 @@ def _described(route: Route, table: RouteTable) -> dict[str, object]:
         "rate_limit": route.rate_limit,
         "max_retries": route.max_retries,
     }
-
-
-@letters_app.command("list")
-def letters_list(
-    limit: Annotated[int, typer.Option(help="The newest so many.")] = 20, json: Json = False
-) -> None:
-    """List the newest dead letters: when, which route, every reason, and the original."""
-    letters = list(connect().letters(limit))
-    if json:
-        screen.as_json(letters)
-        return
-    if not letters:
-        screen.out.print("no dead letters")
-        return
-    screen.out.print(
-        screen.table(
-            ("<when (UTC)", "<route", "<where", "<reasons", "<original"),
-            (
-                (
-                    datetime.fromtimestamp(letter["last"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
-                    letter["route_id"] or "-",
-                    letter["where"] or f"{letter['batch_id']}:{letter['row']}",
-                    "\n".join(f"{r['code']} {r['field']}: {r['message']}" for r in letter["reasons"]),
-                    str(letter["original"])[:200],
-                )
-                for letter in letters
-            ),
-        )
-    )

@@ -31,16 +31,45 @@ local function crowded(first)
   return string.format('dead letters hold %d of %d bytes: replay or drop some', held, most)
 end
 
+-- A file that holds the rows of a letter is remembered for as long as the letter is there.
 local function bury(first)
   for i = first, #ARGV, 2 do
-    redis.call('XADD', DEAD, '*', 'route', ARGV[i], 'letter', ARGV[i + 1])
+    -- Python writes JSON that cjson cannot read, such as half a surrogate pair; to stop here would be half a step.
+    local read, letter = pcall(cjson.decode, ARGV[i + 1])
+    local file = read and letter.file
+    redis.call('XADD', DEAD, '*', 'route', ARGV[i], 'letter', ARGV[i + 1], unpack(file and {'file', file} or {}))
+    if file then redis.call('SADD', P .. 'spilled', file) end
     count(TOTALS, 'bytes', #ARGV[i + 1])
     count(TOTALS, 'letter_bytes', #ARGV[i + 1])
     count(TOTALS, 'letters', 1)
-    -- Python writes JSON that cjson cannot read, such as half a surrogate pair; to stop here would be half a step.
-    local read, letter = pcall(cjson.decode, ARGV[i + 1])
     for _, reason in ipairs(read and letter.reasons or {}) do count(P .. 'reasons', reason.code, 1) end
   end
+end
+
+-- Which of the letters that some arguments name are not there.
+local function missing_letters(first, last)
+  local gone = {}
+  for i = first, last do
+    if #redis.call('XRANGE', DEAD, ARGV[i], ARGV[i]) == 0 then gone[#gone + 1] = ARGV[i] end
+  end
+  return gone
+end
+
+-- Remove the letters that some arguments name; return the ids of those that were there.
+local function exhume(first, last)
+  local found = {}
+  for i = first, last do
+    local entry = redis.call('XRANGE', DEAD, ARGV[i], ARGV[i])[1]
+    if entry then
+      redis.call('XDEL', DEAD, ARGV[i])
+      if entry[2][6] then redis.call('SREM', P .. 'spilled', entry[2][6]) end
+      count(TOTALS, 'bytes', -#entry[2][4])
+      count(TOTALS, 'letter_bytes', -#entry[2][4])
+      count(TOTALS, 'letters', -1)
+      found[#found + 1] = ARGV[i]
+    end
+  end
+  return found
 end
 
 local function free(batch_id)
@@ -100,14 +129,15 @@ local function nudge_router(t)
   return 1
 end
 
--- A route above its max_owed (0: none) closes the door for everyone until it is 20 % below.
+-- A route above its max_owed closes the door for everyone until it is 20 % below. 0: there is no limit; below 0: the
+-- door stays open, and the oldest rows above the limit become dead letters.
 local function weigh(route)
   local key = P .. 'route:' .. route
   local limit = number(key, 'max_owed')
   local owed = number(key, 'pending') + number(key, 'parted')
   if limit > 0 and owed > limit then
     redis.call('SADD', P .. 'full', route)
-  elseif limit == 0 or owed <= 0.8 * limit then
+  elseif limit <= 0 or owed <= 0.8 * limit then
     redis.call('SREM', P .. 'full', route)
   end
 end

@@ -12,6 +12,7 @@ redis.call('ZREM', ROUTING, id)
 
 local points = number(key, 'points')
 local taken = redis.call('HGET', key, 'number')
+local counted_as = redis.call('HGET', key, 'counted_as') or 'matched' -- dead letters matched before they died
 count(TOTALS, 'waiting', -points)
 count(TOTALS, 'routed', points)
 count(TOTALS, 'matched', tonumber(ARGV[2]))
@@ -26,7 +27,7 @@ for i = 6, 5 + 4 * routes, 4 do
   redis.call('SADD', OWING, route)
   redis.call('HSET', stats, 'max_owed', ARGV[i + 3])
   redis.call('HSETNX', stats, 'since', string.format('%.3f', now()))
-  count(stats, 'matched', rows)
+  count(stats, counted_as, rows)
   count(stats, 'pending', rows)
   weigh(route)
   owed = owed + rows
