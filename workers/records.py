@@ -54,6 +54,28 @@ class Accepted(NamedTuple):
     nudge: bool
 
 
+class Entry(NamedTuple):
+    """An entry of the stream that others write to: its name, and what stands in it."""
+
+    name: str
+    fields: Sequence[tuple[bytes, bytes]]
+
+    @property
+    def batch_id(self) -> str:
+        """The name of its batch, unless its producer gave one."""
+        return f"stream-{self.name}"
+
+
+class Note(NamedTuple):
+    """What kombu keeps of a message that somebody holds: under which keys, tag and time, and the message."""
+
+    held: str
+    order: str
+    tag: str
+    at: float
+    text: str
+
+
 class Buried(NamedTuple):
     """A dead letter as it lies with the others: its id, the fields of its `Letter`, and its bytes.
 
@@ -149,28 +171,6 @@ class Revival(NamedTuple):
     replay: Replay | None = None
     refused: Sequence[Letter] = ()
     notes: Mapping[str, Mapping[str, int]] = MappingProxyType({})
-
-
-class Entry(NamedTuple):
-    """An entry of the stream that others write to: its name, and what stands in it."""
-
-    name: str
-    fields: Sequence[tuple[bytes, bytes]]
-
-    @property
-    def batch_id(self) -> str:
-        """The name of its batch, unless its producer gave one."""
-        return f"stream-{self.name}"
-
-
-class Note(NamedTuple):
-    """What kombu keeps of a message that somebody holds: under which keys, tag and time, and the message."""
-
-    held: str
-    order: str
-    tag: str
-    at: float
-    text: str
 
 
 class Waiting(NamedTuple):

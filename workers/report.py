@@ -66,9 +66,9 @@ class Pause:
 class Report:
     """The whole fleet, in points; `broken` names the laws of conservation that do not hold.
 
-    `ingress` counts messages in the stream, whose points nobody has counted yet. `replayed` counts points of
-    dead letters that were let in once more, `reasons` dead letters by code, `notes` admitted points by note
-    and source: ``rounded kraken``.
+    `ingress` counts messages in the stream, whose points nobody has counted yet.
+    `replayed` counts points of dead letters that were let in once more, `reasons` dead letters by code,
+    `notes` admitted points by note and source: ``rounded kraken``.
     Dead letters take `letter_bytes` of the `letter_limit` they may take (0: no worker has said yet).
     `paused` tells of destinations that do not answer; their points wait.
     """
