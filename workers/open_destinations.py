@@ -8,6 +8,7 @@ from router.batch import PointBatch
 from router.errors import TerminalError
 from router.route import Destination
 from router.table import RouteTable
+from workers.failpoints import reach
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ class OpenDestinations:
                 destination = table.route(route_id).destination
                 destination.open()
                 self._open[name] = destination
+            reach("write.before")
             self._open[name].write_batch(batch.for_route(route_id))
+            reach("write.after")
         except TerminalError:
             raise
         except Exception:

@@ -16,6 +16,7 @@ from router.admission import Refused, admit
 from router.errors import ExpiredError, FleetBusyError, FleetError, FleetUnreachableError
 from router.points import NormalizedDataPoint
 from workers.broker import client
+from workers.failpoints import reach
 from workers.records import Accepted, Letter
 from workers.settings import require_broker_url, settings
 from workers.store import Store
@@ -179,6 +180,7 @@ class Producer:
             pause = min(1.0, 2 * pause)
 
     def _nudge(self) -> None:
+        reach("nudge.before")
         try:
             self._app.send_task("router.route", ignore_result=True)
         except OperationalError as error:  # the points are safe; the sweep sends what this message would have

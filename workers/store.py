@@ -18,6 +18,7 @@ from ulid import ULID
 from router.batch import BatchRows, PointBatch
 from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.rows import Rows
+from workers.failpoints import reach
 from workers.records import Accepted, Claim, Letter, Nudge, Sweep, Verdict, Waiting, pairs
 
 PREFIX: Final = "candlefleet:"
@@ -115,10 +116,13 @@ class Store:
     def match(self, verdicts: Sequence[Verdict]) -> list[bool]:
         """Turn waiting batches into debts, each by itself; False for one that was matched before."""
         script = self._scripts["match"]
+        reach("match.before")
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for verdict in verdicts:
                 script(args=verdict.arguments(), client=pipe)
-            return [answer == b"matched" for answer in pipe.execute()]
+            answers = pipe.execute()
+        reach("match.after")
+        return [answer == b"matched" for answer in answers]
 
     # -- cut, claim, settle -------------------------------------------------------------------
 
@@ -282,8 +286,11 @@ class Store:
 
     def _run(self, name: str, *arguments: Any) -> Any:
         script: Script = self._scripts[name]
+        reach(f"{name}.before")
         with self._translated():
-            return script(args=list(arguments))
+            answer = script(args=list(arguments))
+        reach(f"{name}.after")
+        return answer
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from router.route import Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.broker import queue
 from workers.embedded import end_with_parent
+from workers.failpoints import reach
 from workers.journey import Again, Journey
 from workers.records import Nudge
 from workers.settings import require_broker_url, settings
@@ -60,6 +61,7 @@ def journey() -> Journey:
 
 def send(nudge: Nudge | None) -> None:
     """Send a message that says "look": at a part, or, without one, at what waits for routing."""
+    reach("nudge.before")
     if nudge is None:
         current_app.send_task("router.route", ignore_result=True)
         return
