@@ -95,13 +95,20 @@ def short_write(scene: Scene, turn: int) -> str:
     pid = scene.child(name)
     try:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        cut = lambda: any(path.stat().st_size == limit for path in files_under(source))  # noqa: E731
-        until(cut, f"a write of {name} was short", within=40, every=0.005)
+        until(lambda: _cut(scene, source, limit), f"a write of {name} was short", within=40, every=0.005)
         scene.rest(0.2)
     finally:
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     return f"{name} at {limit} bytes"
+
+
+# The ledger may be longer than the limit already: then it is the one that cannot be written.
+def _cut(scene: Scene, source: Path, limit: int) -> bool:
+    said = ("File too large", "disk I/O error", "full")
+    return any(path.stat().st_size == limit for path in files_under(source)) or any(
+        words in error for error in scene.errors() for words in said
+    )
 
 
 def disk_full(scene: Scene, turn: int) -> str:
