@@ -12,6 +12,7 @@ from router.batch import PointBatch
 from router.errors import TerminalError
 from router.route import Destination
 from router.table import RouteTable
+from workers.failpoints import reach
 from workers.letters import said
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,9 @@ def _together(destination: Destination) -> AbstractContextManager[None]:
 # A refusal that names its rows, or can only mean the one row there is, does not stop the writes after it.
 def _write(destination: Destination, chunk: PointBatch, written: Written) -> None:
     try:
+        reach("write.before")
         destination.write_batch(chunk)
+        reach("write.after")
     except TerminalError as error:
         rows = (0,) if len(chunk) == 1 else error.rows
         if rows is None or not all(0 <= row < len(chunk) for row in rows):

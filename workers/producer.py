@@ -16,6 +16,7 @@ from router.admission import Refused, admit
 from router.errors import ExpiredError, FleetBusyError, FleetError, FleetUnreachableError
 from router.points import NormalizedDataPoint
 from workers.broker import client
+from workers.failpoints import reach
 from workers.letters import letter_of
 from workers.records import Accepted
 from workers.settings import require_broker_url, settings
@@ -193,11 +194,10 @@ class Producer:
             pause = min(1.0, 2 * pause)
 
     def _send(self, task: str) -> None:
+        reach("nudge.before")
         try:
             self._app.send_task(task, ignore_result=True)
-        except (
-            OperationalError
-        ) as error:  # the points are safe; the next sweep does what this message would have
+        except OperationalError as error:  # the next sweep does what this message would have
             logger.warning("Fleet not nudged.", extra={"task": task, "error": str(error)})
 
     # -- sending soon -------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from router.batch import BatchRows, PointBatch
 from router.decode import LIMITS
 from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.rows import Rows
+from workers.failpoints import reach
 from workers.records import (
     Accepted,
     Buried,
@@ -197,10 +198,13 @@ class Store:
             find no room; that one waits.
         """
         script = self._scripts["match"]
+        reach("match.before")
         with self._translated(), self.redis.pipeline(transaction=False) as pipe:
             for verdict in verdicts:
                 script(args=verdict.arguments(), client=pipe)
-            return [answer == b"matched" for answer in pipe.execute()]
+            answers = pipe.execute()
+        reach("match.after")
+        return [answer == b"matched" for answer in answers]
 
     # -- cut, claim, settle -------------------------------------------------------------------
 
@@ -634,8 +638,11 @@ class Store:
 
     def _run(self, name: str, *arguments: Any) -> Any:
         script: Script = self._scripts[name]
+        reach(f"{name}.before")
         with self._translated():
-            return script(args=list(arguments))
+            answer = script(args=list(arguments))
+        reach(f"{name}.after")
+        return answer
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

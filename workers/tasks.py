@@ -21,6 +21,7 @@ from router.table import RouteTable, load_routes
 from workers.broker import queue
 from workers.embedded import end_with_parent
 from workers.envelope import QUEUE
+from workers.failpoints import reach
 from workers.ingest import Ingest
 from workers.journey import Again, Journey
 from workers.records import Nudge
@@ -77,6 +78,7 @@ class Messages:
 
     def router(self) -> None:
         """Ask the router to look at what waits."""
+        reach("nudge.before")
         current_app.send_task("router.route", ignore_result=True)
 
     def stream(self) -> None:
@@ -85,6 +87,7 @@ class Messages:
 
     def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
         """Ask for a look at these parts, which may be all parts of one flush."""
+        reach("nudge.before")
         if whole_flush and len(nudges) > 1:
             route_id, flush = nudges[0].route_id, nudges[0].flush
             body = _message(f"flushed.{route_id}", route_id, (flush,), immutable=True)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from queue import Empty, Queue
 from typing import TypeVar
 
 import pytest
@@ -26,9 +21,9 @@ from tests.acceptance.fleet_fixture import (
     configured,
     descendants,
     files_under,
-    stop,
     until,
 )
+from tests.faults.producing import ProducerProcess
 from tests.faults.send_batches import START, SYMBOLS
 from workers.report import Report, report
 from workers.settings import settings
@@ -51,66 +46,6 @@ VICTIMS = {
     "producer": 3,
     "redis": 1,
 }
-
-
-class ProducerProcess:
-    """A producer that can be killed and started again; it repeats what was not acknowledged, in order."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
-        self._open: dict[str, str] = {}  # line by name, oldest first
-        self._said: Queue[str] = Queue()
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.send_batches"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=self._environment,
-            cwd=Path(__file__).parents[2],
-            start_new_session=True,
-        )
-        self._said = Queue()
-        self._reader = threading.Thread(target=self._read, args=(self.process, self._said), daemon=True)
-        self._reader.start()
-        for line in list(self._open.values()):
-            self._write(line)
-
-    @staticmethod
-    def _read(process: subprocess.Popen[str], said: Queue[str]) -> None:
-        for line in process.stdout:
-            said.put(line.strip())
-
-    def send(self, name: str, rows: range) -> None:
-        self._open[name] = f"{name} {rows.start} {rows.stop}\n"
-        self._write(self._open[name])
-
-    def _write(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it was killed: the next one is told again
-            self.process.stdin.write(line)
-            self.process.stdin.flush()
-
-    def unacknowledged(self) -> int:
-        """Return how many batches are on their way."""
-        with contextlib.suppress(Empty):
-            while True:
-                self._open.pop(self._said.get_nowait(), None)
-        return len(self._open)
-
-    def mend(self) -> None:
-        """Start again if it ended."""
-        if self.process.poll() is not None:
-            self.close()
-            self.start()
-
-    def close(self) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        stop(self.process)
-        self._reader.join()
-        self.process.stdout.close()
 
 
 class Storm:

@@ -1,0 +1,87 @@
+"""Rules left out on purpose, in the processes of a fleet under test: each must make its invariants fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+import destinations.ledger
+import workers.store
+from router.batch import PointBatch
+from workers.journey import Journey
+from workers.records import Claim
+from workers.transport import SlotFreeingQoS
+
+
+def without_ledger_check() -> None:
+    """Every row is new to a file, whatever its ledger says."""
+    real = destinations.ledger.new_rows
+
+    def all_new(batch: PointBatch, written: Any) -> Any:
+        return np.ones(len(batch), dtype=np.bool_), real(batch, written)[1]
+
+    destinations.ledger.new_rows = all_new
+
+
+def settled_before_written() -> None:
+    """A part is settled first and written then."""
+
+    def write(self: Journey, claim: Claim, batch: PointBatch) -> int:
+        self._settle(claim, delivered=claim.rows, letters=[])
+        self.destinations.write(self.table, claim.route_id, batch)
+        return claim.rows
+
+    Journey._write = write
+
+
+def without_tombstone() -> None:
+    """A batch that is sent again is taken again."""
+    _edit("accept", "if seen then return {'again', seen, 0} end", "")
+
+
+def without_match_guard() -> None:
+    """A batch that was matched may be matched again."""
+    _edit("match", "if redis.call('ZREM', UNROUTED, id) == 0 then return 'again' end", "")
+
+
+def without_sweep() -> None:
+    """Nobody looks after nudges that were lost."""
+    Journey.sweep = lambda self: 0
+
+
+def without_freed_slots() -> None:
+    """A connection lost during an acknowledgement keeps its prefetch slot."""
+
+    @contextmanager
+    def as_it_was(self: SlotFreeingQoS, delivery_tag: str) -> Any:
+        yield
+
+    SlotFreeingQoS._slot_freed = as_it_was
+
+
+VARIANTS: dict[str, Callable[[], None]] = {
+    act.__name__: act
+    for act in (
+        without_ledger_check,
+        settled_before_written,
+        without_tombstone,
+        without_match_guard,
+        without_sweep,
+        without_freed_slots,
+    )
+}
+
+
+def apply(name: str) -> None:
+    """Leave out the rule of a name in this process; '' leaves all in."""
+    if name:
+        VARIANTS[name]()
+
+
+def _edit(script: str, text: str, instead: str) -> None:
+    sources = workers.store._sources()  # cached: a store made later reads what stands there now
+    assert text in sources[script], f"{script}.lua no longer says: {text}"
+    sources[script] = sources[script].replace(text, instead)

@@ -1,0 +1,15 @@
+"""Every fault of the matrix, in the order of the table."""
+
+from __future__ import annotations
+
+from tests.faults.fault import Fault
+from tests.faults.matrix import brokers, clocks, files, kills, nudges, troubles
+
+FAULTS: tuple[Fault, ...] = (
+    *kills.FAULTS,
+    *files.FAULTS,
+    *troubles.FAULTS,
+    *nudges.FAULTS,
+    *brokers.FAULTS,
+    *clocks.FAULTS,
+)

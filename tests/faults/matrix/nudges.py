@@ -1,0 +1,107 @@
+"""Messages that are doubled, reordered, late, lost or invented, and Beat twice or never."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+from tests.acceptance.fleet_fixture import CELERY, running, until
+from tests.faults.fault import Fault
+from tests.faults.scene import Scene, kill_family, send_signal
+from workers.broker import client, queue
+from workers.store import PREFIX
+
+#: Celery keeps a list for each priority: a queue's name and, for all but the highest, one of these.
+PRIORITIES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
+
+
+@contextlib.contextmanager
+def waiting(scene: Scene, name: str) -> Iterator[dict[str, list[bytes]]]:
+    """Stop a worker until messages wait in its queue, and give them; it goes on afterwards."""
+    pid, of = scene.leader(name), "router" if name == "router" else f"destinations.{name}"
+    send_signal(pid, signal.SIGSTOP)
+    try:
+        yield until(lambda: _messages(scene, of), f"messages wait for {name}", within=40, every=0.01)
+    finally:
+        send_signal(pid, signal.SIGCONT)
+
+
+def _messages(scene: Scene, name: str) -> dict[str, list[bytes]]:
+    lists = {name + priority: scene.store.redis.lrange(name + priority, 0, -1) for priority in PRIORITIES}
+    return {key: messages for key, messages in lists.items() if messages}
+
+
+def doubled(scene: Scene, name: str) -> None:
+    with waiting(scene, name) as lists:
+        for key, messages in lists.items():
+            scene.store.redis.lpush(key, *messages)
+
+
+def reordered(scene: Scene, name: str) -> None:
+    _invent(scene, name)
+    with waiting(scene, name) as lists:
+        for key, messages in lists.items():
+            scene.dice.shuffle(messages)
+            with scene.store.redis.pipeline() as pipe:
+                pipe.delete(key)
+                pipe.lpush(key, *messages)
+                pipe.execute()
+
+
+def late(scene: Scene, name: str) -> None:
+    with waiting(scene, name) as lists:
+        scene.store.redis.delete(*lists)
+    scene.rest(scene.dice.uniform(0.5, 3.0))
+    for key, messages in lists.items():
+        scene.store.redis.lpush(key, *messages)
+
+
+def lost(scene: Scene, name: str) -> None:
+    with waiting(scene, name) as lists:
+        scene.store.redis.delete(*lists)
+
+
+def invented(scene: Scene, name: str) -> None:
+    with waiting(scene, name):
+        _invent(scene, name)
+
+
+def _invent(scene: Scene, name: str) -> None:
+    parts = [part.decode() for part in scene.store.redis.zrange(f"{PREFIX}parts", 0, -1)]
+    with client(scene.redis.url) as sender:
+        for part in ("01J0000000000000000000NONE-1", *parts):
+            sender.send_task("deliver.csv", (part,), {"rows": 1}, queue=queue("destinations.csv"))
+        for _ in range(5):
+            sender.send_task("router.route", queue=queue("router"))
+            sender.send_task("maint.sweep", queue=queue("maint"))
+
+
+HARMS = (doubled, reordered, late, lost, invented)
+
+
+def nudges(scene: Scene, turn: int) -> str:
+    """Do harm to the messages of one worker's queue."""
+    harm, name = HARMS[turn % len(HARMS)], scene.workers[turn % len(scene.workers)]
+    harm(scene, name)
+    return f"{harm.__name__} for {name}"
+
+
+def two_beats_or_none(scene: Scene, turn: int) -> str:
+    """Let Beat run twice for a while, or not at all."""
+    if turn % 2 == 0:
+        command = [*CELERY, "beat", "-l", "WARNING"]
+        with running(command, scene.logs / "beat2.log", scene.worker_environment()):
+            scene.rest(5)
+        return "two"
+    scene.resting.add("beat")
+    kill_family(scene.leader("beat"))
+    scene.rest(5)
+    scene.resting.discard("beat")
+    return "none"
+
+
+FAULTS = (
+    Fault("nudges doubled, reordered, late, lost, invented", nudges),
+    Fault("two Beats, no Beat", two_beats_or_none, injections=4),
+)
