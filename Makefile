@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench lock clean
+.PHONY: help demo up test check format bench faults lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ check: $(READY)  ## format, lint, types, import contracts
 format: $(READY)  ## format and sort what can be mended by itself
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
+
+faults: $(READY)  ## every harm of the fault matrix done to a real fleet, twenty times each: a table; under 25 minutes
+	$(BIN)/python -m tests.faults
 
 bench: $(READY)  ## throughput, latency and memory beside what people use today
 	$(BIN)/python -m benchmarks

@@ -26,12 +26,14 @@ from workers.supervisor import Fleet
 
 T = TypeVar("T")
 
+#: Where this code lies: workers read routes that import from it.
+REPOSITORY: Final = Path(__file__).parents[2]
 LEASE: Final = 2.0
 #: Seconds within which everything is delivered after the last fault, without a hand.
 DRAINED_WITHIN: Final = LEASE + 30.0
 #: Every script, before and after; the producer, the router, the workers and their children all pass some.
 SCRIPTS: Final = (
-    *("accept", "take", "match", "cut", "claim", "renew", "settle", "nack", "split", "sweep"),
+    *("accept", "take", "match", "cut", "claim", "renew", "settle", "nack", "pause", "sweep"),
     *("release", "holders", "advertise"),
 )
 POINTS: Final = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.acceptance.fleet_fixture import CELERY, QUIET, alive, files_under, running, until
 from tests.faults import disks
 from tests.faults.fault import Fault
-from tests.faults.scene import LEASE, Scene, send_signal
+from tests.faults.scene import LEASE, REPOSITORY, Scene, send_signal
 
 OWNERS = ("csv", "jsonl", "default")  #: whose pool processes write files
 CALLS = ("pwrite64", "fsync", "openat", "fdatasync")
@@ -124,7 +124,7 @@ def disk_full(scene: Scene, turn: int) -> str:
 def second_owner(scene: Scene) -> Iterator[None]:
     """Let a second worker write the same files."""
     command = [*CELERY, "worker", "-Q", "destinations.csv", "-n", "csv2@%h", "-c", "1", *QUIET]
-    with running(command, scene.logs / "csv2.log", scene.worker_environment()):
+    with running(command, scene.logs / "csv2.log", scene.worker_environment(), cwd=REPOSITORY):
         ready = lambda: " ready." in (scene.logs / "csv2.log").read_text()  # noqa: E731
         until(ready, "the second worker is ready")
         yield

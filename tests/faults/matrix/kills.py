@@ -53,7 +53,7 @@ PLACES = (
     *((f"{script}.{when}", "") for script in ("claim", "settle", "sweep") for when in WHEN),
     *((f"renew.{when}", "slow") for when in WHEN),
     *((f"nack.{when}", "reset_before") for when in WHEN),
-    *((f"split.{when}", "refused") for when in WHEN),
+    *((f"pause.{when}", "away") for when in WHEN),
     ("write.before", ""),
     ("write.after", ""),
     ("nudge.before", ""),

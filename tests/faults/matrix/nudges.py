@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.acceptance.fleet_fixture import CELERY, running, until
 from tests.faults.fault import Fault
-from tests.faults.scene import Scene, kill_family, send_signal
+from tests.faults.scene import REPOSITORY, Scene, kill_family, send_signal
 from workers.broker import client, queue
 from workers.store import PREFIX
 
@@ -91,8 +91,10 @@ def two_beats_or_none(scene: Scene, turn: int) -> str:
     """Let Beat run twice for a while, or not at all."""
     if turn % 2 == 0:
         command = [*CELERY, "beat", "-l", "WARNING"]
-        with running(command, scene.logs / "beat2.log", scene.worker_environment()):
+        log, environment = scene.logs / "beat2.log", scene.worker_environment()
+        with running(command, log, environment, cwd=REPOSITORY) as second:
             scene.rest(5)
+            assert second.poll() is None, log.read_text()
         return "two"
     scene.resting.add("beat")
     kill_family(scene.leader("beat"))
