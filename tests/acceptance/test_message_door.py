@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import TaskRevokedError
 from ulid import ULID
 
 from tests.acceptance.fleet_fixture import CELERY, QUIET, Crew, alive, pool, run, running, until
@@ -110,7 +111,7 @@ def test_the_answer_names_every_refused_point_and_holds_none(door: Door) -> None
 
 
 def test_a_message_that_comes_twice_adds_nothing(door: Door) -> None:
-    name, points = str(ULID()), bars(4, "TWICE")
+    name, points = str(ULID()), bars(4, "TWICE_AT_THE_DOOR")
     first = door.send(points, task_id=name)
     assert first.get(timeout=30) == {"accepted": 4, "refused": [], "again": False}
     first.forget()
@@ -118,7 +119,7 @@ def test_a_message_that_comes_twice_adds_nothing(door: Door) -> None:
     second = door.client.AsyncResult(name).get(timeout=30)
     assert second == {"accepted": 0, "refused": [], "again": True}
     door.crew.settled()
-    assert len(times(door.crew, "TWICE")) == 4
+    assert len(times(door.crew, "TWICE_AT_THE_DOOR")) == 4
 
 
 def test_context_travels_with_the_points(door: Door) -> None:
@@ -164,9 +165,9 @@ def test_an_eta_further_ahead_than_a_message_can_be_held_is_refused(door: Door) 
 def busy(door: Door) -> Iterator[Callable[[], Any]]:
     """Let the fleet be busy until the test calls this."""
     redis = door.crew.store.redis
-    redis.sadd("candlefleet:full", "slow")
-    yield lambda: redis.srem("candlefleet:full", "slow")
-    redis.srem("candlefleet:full", "slow")
+    redis.sadd("candlefleet:full", "hopeless")
+    yield lambda: redis.srem("candlefleet:full", "hopeless")
+    redis.srem("candlefleet:full", "hopeless")
 
 
 def held(door: Door) -> set[bytes]:
@@ -181,6 +182,19 @@ def test_a_busy_fleet_gives_the_message_back_until_it_has_room(door: Door, busy:
     assert not answer.ready()
     busy()
     assert answer.get(timeout=30)["accepted"] == 2
+
+
+def test_points_of_a_task_that_was_revoked_are_a_dead_letter(door: Door) -> None:
+    revoked = str(ULID())
+    door.client.control.revoke(revoked)
+    inspect = door.client.control.inspect(timeout=0.5)
+    until(lambda: revoked in str(inspect.revoked()), "the worker knows")
+    answer = door.send(bars(1, "REVOKED"), task_id=revoked)
+    with pytest.raises(TaskRevokedError):
+        answer.get(timeout=30)
+    letter = door.letters()[-1]
+    assert (letter["batch_id"], letter["reasons"][0]["code"]) == (revoked, "task.revoked")
+    assert json.loads(letter["original"])[0] == [bars(1, "REVOKED")]
 
 
 # -- nobody sees the points --------------------------------------------------------------------

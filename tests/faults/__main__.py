@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from tests.acceptance.fleet_fixture import CANDLEFLEET
 from tests.faults import disks
 from tests.faults.fault import Run, run
 from tests.faults.matrix import FAULTS, clocks
-from tests.faults.scene import Scene, Throughput
+from tests.faults.scene import REPOSITORY, Scene, Throughput
 from tests.faults.table import beside_the_frozen, printed
 
 #: What some faults need of a machine, and whether this one has it.
@@ -77,7 +78,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _audit() -> int:
-    return subprocess.run([*CANDLEFLEET, "audit"], stdout=sys.stderr, check=False).returncode
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run([*CANDLEFLEET, "audit"], stdout=sys.stderr, env=environment, check=False).returncode
 
 
 def _say_what_happened(done: Run) -> None:

@@ -82,7 +82,8 @@ HARMS = (doubled, reordered, late, lost, invented)
 
 def nudges(scene: Scene, turn: int) -> str:
     """Do harm to the messages of one worker's queue."""
-    harm, name = HARMS[turn % len(HARMS)], scene.workers[turn % len(scene.workers)]
+    nudged = [name for name in scene.workers if name != "points"]  # that queue carries points, not nudges
+    harm, name = HARMS[turn % len(HARMS)], nudged[turn % len(nudged)]
     harm(scene, name)
     return f"{harm.__name__} for {name}"
 
