@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import random
 import time
 from collections.abc import Iterable, Sequence
 from copy import copy
@@ -12,53 +10,29 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
-from ulid import ULID
 
 from router.batch import PointBatch
-from router.errors import ConfigError, DecodeError, TerminalError, UnavailableError
+from router.errors import DecodeError
 from router.matching import Matches, combine, match
 from router.route import Route
 from router.rows import Rows
 from router.table import RouteTable
-from router.transforms import apply_transform
 from workers import holder
-from workers.keeper import Keeper
-from workers.letters import letter_for, letters_for, missing, reason, said
-from workers.open_destinations import OpenDestinations
-from workers.outcome import Outcome, Sums
+from workers.deliveries import MOST_SILENT, Deliveries
+from workers.letters import letter_for, reason
 from workers.overflow import overflow
 from workers.quarantine import decide_apart
-from workers.records import Claim, Debt, Letter, Nudge, Replay, Rest, Settlement, Verdict, Waiting
+from workers.records import Debt, Letter, Nudge, Replay, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
 from workers.unknown_routes import open_door
 
 logger = logging.getLogger(__name__)
 
-#: Claims or loans in a row without an answer after which the data itself is suspected of killing its worker.
-MOST_SILENT: Final = 3
 #: Seconds for which one task goes on taking what waits, before it lets others at the queue.
 TURN: Final = 1.0
-#: Seconds after which a task begins no further write: others of its queue may be more urgent.
-TURN_OF_WRITES: Final = 5.0
 #: Seconds after which a router that found nothing looks once more before it leaves.
 LINGER: Final = 0.01
 _UNKNOWN: Final = "this worker's routes file has no such route any more"
-#: Seconds after which a destination that did not answer is tried again at the earliest, and at the latest.
-FIRST_PROBE: Final = 0.1
-MOST_PROBE: Final = 10.0
-#: Seconds for which a part waits when the dead letters it would leave find no room.
-FULL_PAUSE: Final = 30.0
-
-
-class Again(Exception):  # noqa: N818  # a request, not a fault
-    """A part of `rows` rows is due in `delay` seconds."""
-
-    def __init__(self, delay: float, why: str, part_id: str, rows: int) -> None:
-        super().__init__(delay, why, part_id, rows)
-        self.delay = delay
-        self.why = why
-        self.part_id = part_id
-        self.rows = rows
 
 
 class Post(Protocol):
@@ -105,8 +79,9 @@ class Journey:
         self.retry_cap = retry_cap
         self.trial = trial
         self.folder = folder
-        self.destinations = OpenDestinations(turn=TURN_OF_WRITES)
-        self._keeper = Keeper(store, lease)
+        self.deliveries = Deliveries(
+            store, table, nudge=post.parts, cut=self.cut, lease=lease, retry_cap=retry_cap
+        )
 
     # -- route --------------------------------------------------------------------------------
 
@@ -229,120 +204,8 @@ class Journey:
     # -- deliver ------------------------------------------------------------------------------
 
     def deliver(self, route_id: str, part_id: str, *, closes: bool = True) -> int:
-        """Write one part to its route's destination and settle it; what was refused becomes dead letters.
-
-        Args:
-            route_id: The route the message was for.
-            part_id: The part it names.
-            closes: Whether to cut the next flush when this one is complete; else somebody else does.
-
-        Returns:
-            The number of points delivered; 0 when there was nothing to do.
-
-        Raises:
-            Again: Part of it is to be tried once more.
-        """
-        name = self.table.destination_name(route_id)
-        claim = self.store.claim(part_id, holder.token(str(ULID())), self.lease, name)
-        if not isinstance(claim, Claim):
-            return 0
-        with self._keeper.holding(claim):
-            if claim.silent > MOST_SILENT:
-                return self._settle_poison(claim, closes=closes)
-            route, batch = self.table.route(claim.route_id), self.store.load(claim)
-            transformed = apply_transform(route, batch)
-            written = self.destinations.write(self.table, claim.route_id, transformed.batch, route.write_size)
-            return self._conclude(route, Outcome(claim, batch, transformed, written), closes=closes)
-
-    def _conclude(self, route: Route, outcome: Outcome, *, closes: bool) -> int:
-        claim, error = outcome.claim, outcome.written.error
-        start, stop = outcome.failing
-        if outcome.is_cut_short:
-            left = [claim.rows - start] if start else [claim.rows // 2, claim.rows - claim.rows // 2]
-            return self._settle(claim, outcome.before(start), [Rest(rows) for rows in left], closes=closes)
-        if error is None:
-            return self._settle(claim, outcome.before(claim.rows), closes=closes)
-        if isinstance(error, TerminalError) and stop - start > 1:
-            halves = [outcome.middle - start, stop - outcome.middle, claim.rows - stop]
-            rest = [Rest(rows) for rows in halves if rows]
-            return self._settle(claim, outcome.before(start), rest, closes=closes)
-        if isinstance(error, UnavailableError | ConfigError):  # somebody must act: the points wait for that
-            return self._wait(route, outcome, error)
-        tries = 1 if start else claim.tries
-        if isinstance(error, TerminalError) or not route.retry_on_failure or tries > route.max_retries:
-            code = "destination.refused" if isinstance(error, TerminalError) else "retries.exhausted"
-            rest = [Rest(claim.rows - stop)] if stop < claim.rows else []
-            return self._settle(claim, outcome.buried(code, said(error)), rest, closes=closes)
-        delay = self._backoff(route, tries)
-        return self._put_off(outcome, error, delay, attempts=1)
-
-    def _settle_poison(self, claim: Claim, *, closes: bool) -> int:
-        if claim.rows > 1:  # a half needs to kill one worker only to be halved again
-            half = claim.rows // 2
-            rest = [Rest(rows, silent=MOST_SILENT - 1) for rows in (half, claim.rows - half)]
-            return self._settle(claim, Sums(0, 0, []), rest, answers=False, closes=closes)
-        batch, why = self.store.load(claim), "workers died while they worked on it"
-        letters = letters_for(claim, batch, range(len(batch)), "poison", why) + missing(claim, batch)
-        return self._settle(claim, Sums(0, 0, letters), answers=False, closes=closes)
-
-    def _wait(self, route: Route, outcome: Outcome, error: UnavailableError | ConfigError) -> int:
-        name = self.table.destination_name(route.route_id)
-        delay = self.store.pause(
-            name,
-            asked=_asked(error, self.retry_cap),
-            first=max(FIRST_PROBE, route.retry_delay),
-            most=min(MOST_PROBE, self.retry_cap),
-            error=said(error),
-        )
-        fields = {"destination": name, "seconds": round(delay, 1), "error": said(error)}
-        logger.warning("Destination paused.", extra=fields)
-        return self._put_off(outcome, error, delay, attempts=0)
-
-    # What was written before the failure is settled; the rest waits, as the same part if that is all of it.
-    def _put_off(self, outcome: Outcome, error: Exception, delay: float, *, attempts: int) -> int:
-        claim, (start, _) = outcome.claim, outcome.failing
-        name = self.table.destination_name(claim.route_id)
-        if not start:
-            self.store.nack(claim, delay=delay, counted=attempts > 0, error=said(error), destination=name)
-            raise Again(delay, said(error), claim.part_id, claim.rows) from error
-        sums, rest = outcome.before(start), Rest(claim.rows - start, attempts=attempts, wait=delay)
-        found = self._settled(claim, sums, [rest], error=said(error))
-        for waiting in found.waiting:
-            raise Again(delay, said(error), waiting.part_id, waiting.rows) from error
-        return sums.delivered
-
-    def _backoff(self, route: Route, tries: int) -> float:
-        # full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        return random.uniform(0, min(self.retry_cap, route.retry_delay * 2 ** min(tries - 1, 60)))  # noqa: S311
-
-    def _settle(
-        self, claim: Claim, sums: Sums, rest: Sequence[Rest] = (), *, closes: bool, answers: bool = True
-    ) -> int:
-        name = self.table.destination_name(claim.route_id) if answers else ""
-        found = self._settled(claim, sums, rest, destination=name)
-        if found.nudges:
-            self.post.parts(found.nudges)
-        if found.complete and closes:
-            self.cut([claim.route_id])
-        return sums.delivered if found.verdict == "settled" else 0
-
-    def _settled(
-        self, claim: Claim, sums: Sums, rest: Sequence[Rest], *, destination: str = "", error: str = ""
-    ) -> Settlement:
-        found = self.store.settle(
-            claim,
-            delivered=sums.delivered,
-            dropped=sums.dropped,
-            letters=sums.letters,
-            rest=rest,
-            destination=destination,
-            error=error,
-        )
-        if found.verdict == "full":
-            logger.critical("No room for dead letters.", extra={"route": claim.route_id, "why": found.why})
-            delay = min(FULL_PAUSE, self.retry_cap)
-            self.store.nack(claim, delay=delay, counted=False, error=found.why, destination=destination)
-        return found
+        """Write one part to its route's destination and settle it; see `Deliveries.write`."""
+        return self.deliveries.write(route_id, part_id, closes=closes)
 
     # -- sweep --------------------------------------------------------------------------------
 
@@ -370,16 +233,7 @@ class Journey:
 
     def close(self) -> None:
         """Close every destination this process has open."""
-        self.destinations.close()
-
-
-# A destination of the user's may say anything; what is not a number of seconds was not said.
-def _asked(error: Exception, most: float) -> float | None:
-    try:
-        seconds = float(getattr(error, "retry_after", None) or "nan")
-    except (TypeError, ValueError):
-        return None
-    return None if math.isnan(seconds) else min(max(0.0, seconds), most)
+        self.deliveries.destinations.close()
 
 
 def is_ordered(route: Route) -> bool:

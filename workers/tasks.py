@@ -19,11 +19,12 @@ from router.names import nearest
 from router.route import Route, RoutePriority
 from router.table import RouteTable, load_routes
 from workers.broker import queue
+from workers.deliveries import Again
 from workers.embedded import end_with_parent
 from workers.envelope import QUEUE
 from workers.failpoints import reach
 from workers.ingest import Ingest
-from workers.journey import Again, Journey
+from workers.journey import Journey
 from workers.records import Nudge
 from workers.settings import require_broker_url, settings
 from workers.store import Store

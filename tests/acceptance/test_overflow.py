@@ -355,7 +355,7 @@ def test_a_part_that_holds_replayed_and_new_rows_of_one_batch_writes_each_once(f
     claim, held = claim_all(fleet)
     assert isinstance(claim, Claim)
     assert [part.rows for part in held.parts] == [Rows(range(6, 14)), Rows(range(6))]
-    written = fleet.destinations.write(fleet.table, "full", held, None)
+    written = fleet.deliveries.destinations.write(fleet.table, "full", held, None)
     assert written.error is None
     fleet.store.settle(claim, delivered=14)
     assert route(fleet).written == 14

@@ -13,6 +13,7 @@ import destinations.ledger
 import workers.store
 from router.batch import PointBatch
 from workers import holder
+from workers.deliveries import Deliveries
 from workers.journey import Journey
 from workers.outcome import Sums
 from workers.records import Claim
@@ -32,17 +33,17 @@ def without_ledger_check() -> None:
 def settled_before_written() -> None:
     """A part is settled first and written then."""
 
-    def deliver(self: Journey, route_id: str, part_id: str, *, closes: bool = True) -> int:
-        name = self.table.destination_name(route_id)
-        claim = self.store.claim(part_id, holder.token(str(ULID())), self.lease, name)
+    def write(self: Deliveries, route_id: str, part_id: str, *, closes: bool = True) -> int:
+        name = self._table.destination_name(route_id)
+        claim = self._store.claim(part_id, holder.token(str(ULID())), self._lease, name)
         if not isinstance(claim, Claim):
             return 0
-        batch = self.store.load(claim)
+        batch = self._store.load(claim)
         self._settle(claim, Sums(claim.rows, 0, []), closes=closes)
-        self.destinations.write(self.table, claim.route_id, batch, None)
+        self.destinations.write(self._table, claim.route_id, batch, None)
         return claim.rows
 
-    Journey.deliver = deliver
+    Deliveries.write = write
 
 
 def without_tombstone() -> None:
