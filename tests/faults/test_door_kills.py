@@ -33,8 +33,8 @@ MESSAGES = 200
 POINTS = 5  #: in each
 KILLS = 10
 SEED = int(os.environ.get("CANDLEFLEET_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
-#: Messages in the hands of the dead come back after as few seconds as settings permit.
-HASTY = {"CANDLEFLEET_TASK_TIME_LIMIT": "3", "CANDLEFLEET_VISIBILITY_TIMEOUT": "5"}
+#: Messages in the hands of the dead come back soon; a pool takes some seconds to see that its process died.
+HASTY = {"CANDLEFLEET_TASK_TIME_LIMIT": "8", "CANDLEFLEET_VISIBILITY_TIMEOUT": "13"}
 
 
 class Doorkeeper:
