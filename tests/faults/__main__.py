@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tests.acceptance.fleet_fixture import CANDLEFLEET
 from tests.faults import disks
-from tests.faults.fault import Run, run
+from tests.faults.broken import VARIANTS
+from tests.faults.fault import Fault, Run, run
 from tests.faults.matrix import FAULTS, clocks
 from tests.faults.scene import REPOSITORY, Scene, Throughput
 from tests.faults.table import beside_the_frozen, printed
@@ -27,13 +28,22 @@ AVAILABLE = {
     "faketime": clocks.LIBRARY.exists,
 }
 
+#: One of each kind, for a first look.
+SHORT = (
+    "kill -9 of a pool process",
+    "kill -9 of a worker",
+    "destination resets, is away, refuses",
+    "nudges doubled, reordered, late, lost, invented",
+    "Redis killed, started again",
+)
+
 
 def main() -> int:
     """Run what was asked for; return 1 if anything was lost, doubled, disordered or left waiting."""
     asked = _arguments()
     began = time.monotonic()
     say(f"seed {asked.seed}")
-    chosen = [fault for fault in FAULTS if asked.only.lower() in fault.name.lower()]
+    chosen = [fault for fault in FAULTS if _wanted(fault, asked)]
     runs: list[Run] = []
     frozen: list[Throughput] = []
     with tempfile.TemporaryDirectory(prefix="candlefleet-faults-") as folder:
@@ -44,11 +54,12 @@ def main() -> int:
                     say(f"{fault.name}: left out, it needs {fault.needs}")
                     continue
                 if scene is None:
-                    scene = Scene(
-                        Path(folder) / str(number), random.Random(asked.seed), small_disks=disks.mountable()
-                    )
+                    small = disks.mountable() and not asked.short
+                    scene = Scene(Path(folder) / str(number), random.Random(asked.seed), small_disks=small)
+                    if asked.without:
+                        scene.restaff(CANDLEFLEET_TEST_BROKEN=asked.without)
                 say(f"{time.monotonic() - began:5.0f} s  {fault.name}")
-                runs.append(run(scene, fault, asked.injections or fault.injections))
+                runs.append(run(scene, fault, min(asked.injections or fault.injections, fault.injections)))
                 _say_what_happened(runs[-1])
                 frozen = frozen or scene.frozen
                 if runs[-1].drained is None:  # what waits for ever would be in the way of the next one
@@ -73,8 +84,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="FAULT", help="those whose name contains this")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--injections", type=int, default=0, help="of each fault; its own number otherwise")
+    parser.add_argument("--short", action="store_true", help="a few of the faults, twice each")
+    parser.add_argument(
+        "--without", default="", choices=["", *VARIANTS], metavar="RULE", help="leave one out"
+    )
     parser.add_argument("--keep", action="store_true")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.short and not asked.injections:
+        asked.injections = 2
+    return asked
+
+
+def _wanted(fault: Fault, asked: argparse.Namespace) -> bool:
+    return asked.only.lower() in fault.name.lower() and (not asked.short or fault.name in SHORT)
 
 
 def _audit() -> int:

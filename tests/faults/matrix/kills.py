@@ -71,6 +71,12 @@ def named_place(scene: Scene, turn: int) -> str:
     return point
 
 
+def written_and_not_settled(scene: Scene, turn: int) -> str:
+    """Kill whoever has written a part and is about to say so."""
+    until(scene.arm("settle.before").exists, "somebody died before it settled", within=40)
+    return "settle.before"
+
+
 def polite_signal(scene: Scene, turn: int) -> str:
     """Ask a worker to stop in the middle of a write: SIGTERM, SIGQUIT, or SIGTERM and another one."""
     name = scene.workers[turn % len(scene.workers)]
@@ -93,5 +99,6 @@ FAULTS = (
     Fault("kill -9 of all workers", all_workers, injections=4),
     Fault("kill -9 of Beat, of the producer", beat_or_producer),
     Fault("kill -9 at a named place", named_place, injections=len(PLACES)),
+    Fault("kill -9 after the write", written_and_not_settled),
     Fault("SIGTERM, SIGQUIT, second SIGTERM", polite_signal),
 )
