@@ -55,9 +55,8 @@ def main() -> int:
                     continue
                 if scene is None:
                     small = disks.mountable() and not asked.short
-                    scene = Scene(Path(folder) / str(number), random.Random(asked.seed), small_disks=small)
-                    if asked.without:
-                        scene.restaff(CANDLEFLEET_TEST_BROKEN=asked.without)
+                    place, dice = Path(folder) / str(number), random.Random(asked.seed)
+                    scene = Scene(place, dice, small_disks=small, without=asked.without)
                 say(f"{time.monotonic() - began:5.0f} s  {fault.name}")
                 runs.append(run(scene, fault, min(asked.injections or fault.injections, fault.injections)))
                 _say_what_happened(runs[-1])

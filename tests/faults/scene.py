@@ -133,11 +133,14 @@ class Scene:
     Args:
         folder: Where everything lies.
         dice: Chance.
+        without: A rule that is left out, see `tests.faults.broken`.
         small_disks: Put files and append-only file on small disks of their own; needs root.
     """
 
-    def __init__(self, folder: Path, dice: random.Random, *, small_disks: bool = False) -> None:
-        self.folder, self.dice = folder, dice
+    def __init__(
+        self, folder: Path, dice: random.Random, *, small_disks: bool = False, without: str = ""
+    ) -> None:
+        self.folder, self.dice, self.without = folder, dice, without
         self.exports, self.notes = folder / "exports", folder / "notes"
         self.trouble, self.fired, self.logs = folder / "trouble", folder / "fired", folder / "fleet" / "logs"
         for place in (self.exports, self.notes, self.trouble, self.fired, self.logs, folder / "redis"):
@@ -194,6 +197,7 @@ class Scene:
             "CANDLEFLEET_VISIBILITY_TIMEOUT": "15",
             "CANDLEFLEET_FAILPOINTS": ",".join(f"{point}=kill" for point in POINTS),
             "CANDLEFLEET_FAILPOINTS_FIRED": str(self.fired),
+            "CANDLEFLEET_TEST_BROKEN": self.without,
             "CANDLEFLEET_TEST_NOTES": str(self.notes),
             "CANDLEFLEET_TEST_TROUBLE": str(self.trouble),
         }
@@ -231,8 +235,7 @@ class Scene:
             since = self.store.now()
             for member in self.fleet.members:
                 kill_family(member.process.pid)
-        with environment(changes):
-            self.feeder.restart(os.environ)
+        self.feeder.restart(os.environ | changes)
         wanted = {route.route_id for route in self.fleet.table.by_priority()} | {"@router"}
         until(
             lambda: wanted <= {name for name, at in self.store.served().items() if at > since},

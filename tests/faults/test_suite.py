@@ -13,8 +13,8 @@ from tests.faults.scene import REPOSITORY
 SEED = "20261124"
 #: What is left out, the fault that shows it, and how often it is injected.
 NOTICED = {
-    "without_ledger_check": ("kill -9 after the write", 8),
-    "settled_before_written": ("kill -9 of all workers", 4),
+    "without_ledger_check": ("kill -9 before and after the write", 12),
+    "settled_before_written": ("kill -9 before and after the write", 8),
 }
 
 

@@ -71,10 +71,11 @@ def named_place(scene: Scene, turn: int) -> str:
     return point
 
 
-def written_and_not_settled(scene: Scene, turn: int) -> str:
-    """Kill whoever has written a part and is about to say so."""
-    until(scene.arm("settle.before").exists, "somebody died before it settled", within=40)
-    return "settle.before"
+def around_the_write(scene: Scene, turn: int) -> str:
+    """Kill whoever is about to write, or has written a part and is about to say so."""
+    point = ("write.before", "settle.before")[turn % 2]
+    until(scene.arm(point).exists, f"somebody died at {point}", within=40)
+    return point
 
 
 def polite_signal(scene: Scene, turn: int) -> str:
@@ -99,6 +100,6 @@ FAULTS = (
     Fault("kill -9 of all workers", all_workers, injections=4),
     Fault("kill -9 of Beat, of the producer", beat_or_producer),
     Fault("kill -9 at a named place", named_place, injections=len(PLACES)),
-    Fault("kill -9 after the write", written_and_not_settled),
+    Fault("kill -9 before and after the write", around_the_write),
     Fault("SIGTERM, SIGQUIT, second SIGTERM", polite_signal),
 )
