@@ -52,7 +52,7 @@ def fleet(store: Store, tmp_path) -> Journey:
 
 def write(fleet: Journey, batch: PointBatch) -> None:
     """Write a batch to the destination of the route `all`."""
-    assert fleet.destinations.write(fleet.table, "all", batch, None).error is None
+    assert fleet.deliveries.destinations.write(fleet.table, "all", batch, None).error is None
 
 
 def is_big(point) -> bool:
