@@ -22,7 +22,7 @@ _DIED = (WorkerLostError, SystemExit, KeyboardInterrupt)
 class PointsRequest(Request):  # type: ignore[misc]
     """A request of `router.route_points`.
 
-    Celery acknowledges a message whose task failed, was revoked or took too long: its points would be gone.
+    Celery acknowledges a message whose task failed: its points would be gone.
     Here they are buried under the id of their batch first, which adds nothing if they were accepted.
     """
 
@@ -43,12 +43,6 @@ class PointsRequest(Request):  # type: ignore[misc]
         if not again and not isinstance(error, _LIVES_ON) and not self._bury("task.failed", said(error)):
             return self._give_back()
         return super().on_failure(exc_info, send_failed_event, return_ok)
-
-    def _announce_revoked(self, why: str, *details: Any) -> None:
-        if self._bury("task.revoked", f"an operator had it {why}"):
-            super()._announce_revoked(why, *details)
-        else:
-            self._give_back()
 
     # Acknowledge the message once its points are buried; False if there is no room for them, or no broker.
     def _bury(self, code: str, message: str) -> bool:
