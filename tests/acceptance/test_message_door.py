@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from celery.exceptions import TaskRevokedError
 from ulid import ULID
 
 from tests.acceptance.fleet_fixture import CELERY, QUIET, Crew, alive, pool, run, running, until
@@ -182,19 +181,6 @@ def test_a_busy_fleet_gives_the_message_back_until_it_has_room(door: Door, busy:
     assert not answer.ready()
     busy()
     assert answer.get(timeout=30)["accepted"] == 2
-
-
-def test_points_of_a_task_that_was_revoked_are_a_dead_letter(door: Door) -> None:
-    revoked = str(ULID())
-    door.client.control.revoke(revoked)
-    inspect = door.client.control.inspect(timeout=0.5)
-    until(lambda: revoked in str(inspect.revoked()), "the worker knows")
-    answer = door.send(bars(1, "REVOKED"), task_id=revoked)
-    with pytest.raises(TaskRevokedError):
-        answer.get(timeout=30)
-    (letter,) = (letter for letter in door.letters() if letter["batch_id"] == revoked)
-    assert letter["reasons"][0]["code"] == "task.revoked"
-    assert json.loads(letter["original"])[0] == [bars(1, "REVOKED")]
 
 
 # -- nobody sees the points --------------------------------------------------------------------
