@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 POISON: Final = "condition.poison"  #: the code of a row whose condition does not come to an end
 PIECES: Final = 100  #: into how many a range is cut: two deaths find one row of 10,000
 SHARE: Final = 20  #: there may be silence for this part of the whole time
-LEAST_PATIENCE: Final = 1.0  #: seconds there may always be silence
+LEAST_PATIENCE: Final = 3.0  #: seconds there may always be silence
 
 
 class TrialError(CandlefleetError):

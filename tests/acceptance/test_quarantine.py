@@ -73,7 +73,7 @@ def test_every_row_that_ends_its_process_is_found_and_no_other(table):
 
 def test_a_row_that_never_comes_to_an_end_is_found(table):
     found = decide(table, ["1", "HANGS", "2"], within=20.0)
-    assert poisoned(found) == [("acts", 1, "the process that evaluated the condition said nothing for 1 s")]
+    assert poisoned(found) == [("acts", 1, "the process that evaluated the condition said nothing for 3 s")]
     assert {route_id: len(rows) for route_id, rows in found.selections.items()} == {
         "acts": 2,
         "number": 2,
