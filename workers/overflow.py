@@ -44,7 +44,7 @@ def overflow(store: Store, route: Route, folder: Path) -> int:
     spilled = 0
     try:
         _tidy(store, folder / _FOLDER / route.route_id, folder)
-        if (owed := store.owed().get(route.route_id, 0)) > route.max_owed:
+        if (owed := store.owed([route.route_id])[route.route_id]) > route.max_owed:
             spilled = _spill(store, route, folder, owed - int(LEAVES * route.max_owed))
     except OSError as error:
         why = f"{error.filename or folder}: {error.strerror}"

@@ -504,9 +504,9 @@ class Store:
             found: set[bytes] = self.redis.smembers(PREFIX + "owing")  # type: ignore[assignment]
         return {route.decode() for route in found}
 
-    def owed(self) -> dict[str, int]:
-        """Return how many points each route owes, by its counters."""
-        routes = sorted(self.owing())
+    def owed(self, route_ids: Iterable[str] | None = None) -> dict[str, int]:
+        """Return how many points some routes owe, by their counters; None: every route that ever owed any."""
+        routes = sorted(self.owing() if route_ids is None else route_ids)
         with self._translated(), self.redis.pipeline(transaction=True) as pipe:
             for route_id in routes:
                 pipe.hmget(f"{PREFIX}route:{route_id}", "pending", "parted")

@@ -11,6 +11,8 @@ import pytest
 
 from tests.acceptance.fleet_fixture import Crew, Said, configured, crew_at_work
 from workers import cli
+from workers.report import report
+from workers.store import Store
 
 
 @pytest.fixture(scope="package")
@@ -33,3 +35,10 @@ def candlefleet(monkeypatch, capsys) -> Callable[..., Said]:
         return Said(int(ended.value.code or 0), *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def account(store: Store) -> Iterator[None]:
+    """Check after the test that nothing was counted twice or forgotten."""
+    yield
+    assert report(store).broken == []

@@ -40,11 +40,7 @@ class Encoded(PointBatch):
         return self._digest
 
 
-@pytest.fixture(autouse=True)
-def account(store: Store) -> Iterator[None]:
-    """Check after the test that nothing was counted twice or forgotten."""
-    yield
-    assert report(store).broken == []
+pytestmark = pytest.mark.usefixtures("account")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,11 +60,7 @@ def journey(store: Store, table: RouteTable) -> Journey:
     return Journey(store, table, Silence())
 
 
-@pytest.fixture(autouse=True)
-def account(store: Store) -> Iterator[None]:
-    """Check after the test that nothing was counted twice or forgotten."""
-    yield
-    assert report(store).broken == []
+pytestmark = pytest.mark.usefixtures("account")
 
 
 # -- debts -----------------------------------------------------------------------------------------
