@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+from destinations import load_routes
 from router.errors import ConfigError
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from workers.broker import client, queue
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.envelope import QUEUE

@@ -14,10 +14,11 @@ from celery.canvas import Signature
 from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown, worker_ready
 from kombu.entity import Queue
 
+from destinations import load_routes
 from router.errors import CandlefleetError, ConfigError
 from router.names import nearest
 from router.route import Route, RoutePriority
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from workers.broker import queue
 from workers.deliveries import Again
 from workers.embedded import end_with_parent
