@@ -82,6 +82,8 @@ def _goes_to(value: object) -> object:
 Text = Annotated[str, BeforeValidator(as_text)]
 GoesTo = Annotated[Any, BeforeValidator(_goes_to)]
 
+_UNKNOWN: Final = "extra_forbidden"
+
 _OWN: Final[dict[str, Any]] = {
     "condition": Annotated[Any, BeforeValidator(_condition)],
     "destination": GoesTo,
@@ -148,20 +150,23 @@ def fields_of(shape: type[Shape], value: object, path: KeyPath, problems: Proble
         shape.model_validate(value)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
+    unknown = [str(fault["loc"][0]) for fault in faults if fault["type"] == _UNKNOWN]
     for fault in faults:
-        _add(fault, shape, set(value), path, problems)
+        _add(fault, shape, unknown, path, problems)
     bad = {fault["loc"][0] for fault in faults}
     return {key: item for key, item in value.items() if key not in bad}
 
 
-def _add(fault: ErrorDetails, shape: type[Shape], given: set[str], path: KeyPath, problems: Problems) -> None:
+def _add(
+    fault: ErrorDetails, shape: type[Shape], unknown: list[str], path: KeyPath, problems: Problems
+) -> None:
     field, known = str(fault["loc"][0]), list(shape.model_fields)
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] == _UNKNOWN:
         message = f"{shape.what} has no field {field!r}{nearest(field, known)}"
         problems.add((*path, field), "unknown_field", message)
     elif fault["type"] != "missing":
         problems.add((*path, field), fault["type"], fault["msg"])
-    elif field not in {nearest_name(name, known) for name in given.difference(known)}:
+    elif field not in {nearest_name(name, known) for name in unknown}:
         problems.add((*path, field), "required", f"missing: {shape.what} needs one")
 
 

@@ -70,7 +70,7 @@ def _decoded(content: bytes, problems: Problems) -> str:
         before = content[: error.start]
         problems.stop("file.encoding", "is not UTF-8: save it as UTF-8", at=_place(before.decode("latin-1")))
     if found := Reader.NON_PRINTABLE.search(text):
-        message = f"holds the character {found[0]!r}, which YAML does not allow"
+        message = f"holds {found[0]!r}, which YAML does not allow"
         problems.stop("yaml.syntax", message, at=_place(text[: found.start()]))
     return text
 
@@ -151,7 +151,9 @@ class _Values:
         key = scalar(node.text) if node.text is not None and node.plain else node.text
         if isinstance(key, str) and (node.tag is None or node.tag in _TEXT_TAGS):
             return key
-        shown = "a list, a mapping or a tag" if node.text is None or node.tag else node.text or "nothing"
-        message = f"a key is text, and {shown} is not: put it in quotes"
-        self.problems.add(path, "yaml.key", message, at=node.at)
+        if node.text is None or node.tag:
+            what = "a list, a mapping or a tag is not"
+        else:
+            what = f"{node.text or 'nothing'} is not: put it in quotes"
+        self.problems.add(path, "yaml.key", f"a key is text, and {what}", at=node.at)
         return None
