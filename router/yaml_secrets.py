@@ -26,7 +26,7 @@ _REFERENCE: Final = re.compile(
     r"\$(?P<escaped>\$\{)|\$\{(?P<kind>env|file):(?P<rest>[^{}]*)\}|(?P<stray>\$\{)"
 )
 _VARIABLE: Final = re.compile(r"(?P<name>[A-Za-z_]\w*)(?::-(?P<otherwise>.*))?", re.ASCII | re.DOTALL)
-_LITERAL: Final = "a secret stands here for all to read: write ${env:NAME} or ${file:PATH}, and change it"
+_LITERAL: Final = "a secret stands here for all to read: write ${env:NAME} or ${file:PATH}"
 _HOW: Final = "write ${env:NAME}, ${env:NAME:-text} or ${file:PATH}, and $${ for a plain ${"
 
 #: How the names of secrets end, letters only.

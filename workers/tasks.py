@@ -26,6 +26,7 @@ from workers.envelope import QUEUE
 from workers.failpoints import reach
 from workers.ingest import Ingest
 from workers.journey import Journey
+from workers.open_destinations import check_destinations
 from workers.records import Nudge
 from workers.settings import require_broker_url, settings
 from workers.store import Store
@@ -226,6 +227,14 @@ def _prepare(options: Mapping[str, Any], **_: Any) -> None:
                 f"candlefleet: -Q {name}: there is no such queue{nearest(name, known)}; "
                 "`candlefleet routes list` shows them"
             )
+    _check_destinations([name.removeprefix("destinations.") for name in wanted or known])
+
+
+def _check_destinations(names: list[str]) -> None:
+    try:
+        check_destinations(table(), names)
+    except ConfigError as error:
+        raise SystemExit(f"candlefleet: {error}") from None
 
 
 @worker_ready.connect

@@ -124,7 +124,7 @@ def test_file_that_holds_no_secret_is_refused(content, tmp_path):
 )  # fmt: skip
 def test_secret_that_is_written_out_is_refused_and_not_shown(arguments):
     (line,) = refusals({"destinations": {"a": arguments}})
-    assert line.endswith("change it [secret.literal]")
+    assert line.endswith("${file:PATH} [secret.literal]")
     assert SECRET not in line
 
 
