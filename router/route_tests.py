@@ -13,7 +13,7 @@ from router.errors import PointError
 from router.names import nearest
 from router.points import NormalizedDataPoint
 from router.problems import KeyPath
-from router.schema import COLUMNS, PRICES
+from router.schema import COLUMNS, PRICES, TEXTS
 from router.table import RouteTable
 
 #: What a point of a test has where the test does not say; prices are near those it names, or 100.
@@ -84,7 +84,7 @@ def faults(test: RouteTest, route_ids: Collection[str], destinations: Collection
     """
     if not isinstance(test.name, str):
         yield Fault(("name",), "type", f"must be text, not {shown(test.name)}")
-    yield from _in_points(("points",), test.points)
+    yield from _in_points(("points",), test.points, _field if test.invalid else _field_of_a_kind)
     if test.routes is None and not test.invalid:
         message = "missing: name the routes that take the points, or say that they are invalid"
         yield Fault(("routes",), "required", message)
@@ -92,7 +92,7 @@ def faults(test: RouteTest, route_ids: Collection[str], destinations: Collection
         yield Fault(("invalid",), "type", "what is refused at the door goes nowhere: leave one of them out")
     yield from _in_list(("routes",), test.routes, route_ids)
     yield from _in_list(("dropped",), test.dropped, route_ids)
-    yield from _in_mapping(("payload",), test.payload, route_ids, _in_point)
+    yield from _in_mapping(("payload",), test.payload, route_ids, _in_payload)
     yield from _in_mapping(("destinations",), test.destinations, route_ids, partial(_unknown, destinations))
     if not isinstance(test.invalid, bool):
         yield from _in_list(("invalid",), test.invalid, None)
@@ -113,20 +113,37 @@ def _number(value: object) -> float | None:
     return None
 
 
-def _in_points(path: KeyPath, points: object) -> Iterator[Fault]:
+_Check = Callable[[KeyPath, Any, Any], Iterator[Fault]]
+
+
+def _in_points(path: KeyPath, points: object, check: _Check) -> Iterator[Fault]:
     if isinstance(points, list | tuple) and points:
         for index, point in enumerate(points):
-            yield from _in_point((*path, index), point)
+            yield from _in_point((*path, index), point, check)
     else:
-        yield from _in_point(path, points)
+        yield from _in_point(path, points, check)
 
 
-def _in_point(path: KeyPath, point: object) -> Iterator[Fault]:
+def _in_point(path: KeyPath, point: object, check: _Check) -> Iterator[Fault]:
     if isinstance(point, Mapping):
-        for field in point:
-            yield from _unknown(COLUMNS, (*path, str(field)), field)
+        for field, value in point.items():
+            yield from check((*path, str(field)), field, value)
     elif not isinstance(point, NormalizedDataPoint):
         yield Fault(path, "type", f"must be fields of a point, as a mapping, not {shown(point)}")
+
+
+def _in_payload(path: KeyPath, payload: object) -> Iterator[Fault]:
+    return _in_point(path, payload, _field_of_a_kind)
+
+
+def _field(path: KeyPath, field: object, _value: object) -> Iterator[Fault]:
+    return _unknown(COLUMNS, path, field)
+
+
+def _field_of_a_kind(path: KeyPath, field: object, value: object) -> Iterator[Fault]:
+    yield from _unknown(COLUMNS, path, field)
+    if field in TEXTS and isinstance(value, int | float):
+        yield Fault(path, "type", f"must be text, and {shown(value)} is not: put it in quotes")
 
 
 def _in_list(path: KeyPath, names: object, known: Collection[str] | None) -> Iterator[Fault]:
@@ -150,6 +167,6 @@ def _in_mapping(
 
 def _unknown(known: Collection[str] | None, path: KeyPath, name: object) -> Iterator[Fault]:
     if not isinstance(name, str):
-        yield Fault(path, "type", f"must be text, not {shown(name)}: put it in quotes")
+        yield Fault(path, "type", f"must be text, not {shown(name)}")
     elif known is not None and name not in known:
         yield Fault(path, "unknown_field", f"there is no {name!r}{nearest(name, known)}")

@@ -56,7 +56,7 @@ def _file(content: object, load_kind: LoadKind, problems: Problems) -> RoutesFil
         problems.add(("destinations", name), "destination.unused", message)
     table = _together(routes, goes_to, destinations, problems)
     known = [*(route.route_id for route in routes), *([] if goes_to is None else [DEFAULT_ROUTE_ID])]
-    names = {*table.destinations(), *file.get("destinations", {})}
+    names = {route.destination_name or route.route_id for route in [*routes, *table.by_priority()]}
     tests = {}
     for index, value in enumerate(file.get("tests", [])):
         path = ("tests", index)
@@ -66,14 +66,16 @@ def _file(content: object, load_kind: LoadKind, problems: Problems) -> RoutesFil
 
 
 def _test(
-    value: object, path: KeyPath, route_ids: list[str], names: set[str], problems: Problems
+    value: Any, path: KeyPath, route_ids: list[str], names: set[str], problems: Problems
 ) -> RouteTest | None:
     given = fields_of(TestShape, value, path, problems)
     if not {"name", "points"} <= given.keys():
         return None
     test = RouteTest(**given)
+    misspelt = given.keys() != value.keys()  # what is missing then has been said
     for fault in faults(test, route_ids, names):
-        problems.add((*path, *fault.path), fault.code, fault.message)
+        if not (misspelt and fault.code == "required"):
+            problems.add((*path, *fault.path), fault.code, fault.message)
     return test
 
 

@@ -9,7 +9,7 @@ from destinations import load_routes
 from router.errors import ConfigError
 
 HEAD = """\
-from router import DataRouter, Route
+from router import DataRouter, Route, RouteTest
 
 class Nowhere:
     def __init__(self, name=None): self.name = name
@@ -81,6 +81,20 @@ BAD_FILES = [
     ("route = []", "required", ": routes", "(did you mean 'route'?)"),
     ("routes = 3", "type", ": routes", "must be a list of Route, not int"),
     ("routes = [here]", "type", ": routes[0]", "must be a Route"),
+    (f"routes = [{ROUTE}]\ntests = 3", "type", ": tests", "must be a list of RouteTest, not int"),
+    (f"routes = [{ROUTE}]\ntests = [3]", "type", ": tests[0]", "must be a RouteTest, not 3"),
+    (
+        f"routes = [{ROUTE}]\ntests = [RouteTest(name='a', points=[{{'clos': 1}}], routes=[])]",
+        "unknown_field",
+        ": tests[0].points[0].clos",
+        "did you mean 'close'",
+    ),
+    (
+        f"routes = [{ROUTE}]\ntests = [RouteTest(name='a', points={{}}, routes=['cvs'])]",
+        "unknown_field",
+        ": tests[0].routes[0]",
+        "did you mean 'csv'",
+    ),
 ]
 
 

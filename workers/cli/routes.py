@@ -25,10 +25,10 @@ File = Annotated[
 
 def register(_app: typer.Typer) -> None:
     """Add this command to those about routes."""
-    routes_app.command()(test)
+    routes_app.command("test")(run_tests)
 
 
-def test(file: File = None, json: Json = False) -> None:
+def run_tests(file: File = None, json: Json = False) -> None:
     """Run the tests of the routes file in this process; exit 1 if one fails."""
     path = file or settings().routes
     table, tests = load_routes_file(path)
