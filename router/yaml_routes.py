@@ -26,18 +26,25 @@ def load_yaml_routes(path: str | Path, load_kind: LoadKind) -> RoutesFile:
         load_kind: Gives the class of a kind of destination, or of a ``module:Class``.
 
     Raises:
-        ConfigError: ``file.missing``.
+        ConfigError: ``file.missing`` or ``file.unreadable``.
         RoutesFileError: Something is wrong with it: every mistake, by line.
     """
     file, problems = Path(path), Problems(str(path))
-    if not file.is_file():
-        raise ConfigError("file.missing", str(path), "no such file")
-    content = read_yaml(file.read_bytes(), problems)
+    content = read_yaml(_bytes_of(file), problems)
     check_secrets(content, problems)
     with modules_beside(file.resolve()):
         found = _file(content, load_kind, problems)
     problems.raise_any()
     return found
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError("file.missing", str(file), "no such file") from None
+    except OSError as error:
+        raise ConfigError("file.unreadable", str(file), error.strerror or str(error)) from None
 
 
 def _file(content: object, load_kind: LoadKind, problems: Problems) -> RoutesFile:

@@ -384,6 +384,10 @@ BAD_FILES = [
     ),
 ]
 BAD_DESTINATIONS = [
+    (
+        '{kind: "beside_yaml:Own", place: [1]}',
+        "destination.places: missing: beside_yaml:Own needs one [required]",
+    ),
     ("null", "destination: must be the name of a destination, or one itself: {kind: …} [type]"),
     ("5", "destination: must be text, and 5 without quotes is a number: write '5' [type]"),
     ("{path: x}", "destination.kind: missing: a destination needs one [required]"),
@@ -396,7 +400,7 @@ BAD_DESTINATIONS = [
         " filename_pattern, append, include_headers, compression, durability, shared,"
         " guard_formulas [unknown_field]",
     ),
-    ("{kind: csv_file, path: }", "destination.path: must be text, not None [type]"),
+    ("{kind: csv_file, path: }", "destination.path: must be text, not null [type]"),
     (
         "{kind: csv_file, path: x, append: yes}",
         "destination.append: must be true or false, not 'yes' [type]",
@@ -549,6 +553,12 @@ def test_file_that_is_none_is_refused(text: str, code: str):
     with pytest.raises(ConfigError) as refusal:
         load_routes(text)
     assert (refusal.value.code, refusal.value.where) == (code, text)
+
+
+def test_folder_or_file_that_cannot_be_read_is_refused(tmp_path: Path):
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"Is a directory \[file\.unreadable\]"):
+        load_routes(tmp_path / "folder.yaml")
 
 
 def test_secrets_are_shown_by_no_error(load: Load, monkeypatch):
