@@ -33,7 +33,7 @@ class Understood:
 
     format: str
     columns: Mapping[str, str] = field(default_factory=dict)
-    constants: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, str | float | bool] = field(default_factory=dict)
     unused: Sequence[str] = ()
     overruled: Sequence[str] = ()
     time: str = ""

@@ -44,7 +44,7 @@ class Layout:
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    constants: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, str | float | bool] = field(default_factory=dict)
     zone: str | None = None
     fold: str | None = None
     unit: str | None = None
@@ -79,7 +79,7 @@ def _check_field(where: str, name: str, known: Mapping[str, Any] | tuple[str, ..
         raise ConfigError("unknown_field", f"{where}.{name}", message)
 
 
-def _check_constant(name: str, value: str) -> None:
+def _check_constant(name: str, value: object) -> None:
     try:
         CONSTANTS[name](value, name)
     except PointError as error:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
-from router.errors import ConfigError
 from router.layout import Layout
 from router.names import nearest
+from router.problems import KeyPath, Problems
+from router.sources import open_file
+from router.yaml_text import read_yaml
 
 _WORDS: Final = {"tz": "zone", "fold": "fold", "unit": "unit", "stamp": "stamp"}
 _TABLES: Final = ("columns", "constants")
@@ -17,53 +18,48 @@ _KEYS: Final = (*_TABLES, *_WORDS)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the arguments of a `Layout` that a mapping file holds; its values are text as it is written.
+    """Return the arguments of a `Layout` that a mapping file holds.
 
     Raises:
-        ConfigError: `path`, `yaml.syntax`, `yaml.duplicate_key`, `yaml.shape`, `unknown_field`, or what
-            `Layout` refuses, with file and line as far as they are known.
+        ConfigError: `path`, if it cannot be read.
+        RoutesFileError: Something is wrong with it: every mistake, by line.
     """
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
-    except OSError as error:
-        raise ConfigError("path", str(path), f"cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError("yaml.syntax", str(path), f"is not YAML: {' '.join(str(error).split())}") from error
+    problems = Problems(str(path))
+    with open_file(path) as file:
+        content = read_yaml(file.read() or b"{}", problems)
     found: dict[str, Any] = {}
-    for name, node in _pairs(path, root).items():
-        if name not in _KEYS:
-            message = f"is none of {', '.join(_KEYS)}{nearest(name, _KEYS)}"
-            raise ConfigError("unknown_field", _place(path, node, name), message)
+    for name, value in _mapping(content, (), problems).items():
         if name in _TABLES:
-            found[name] = {key: _text(path, value, key) for key, value in _pairs(path, node).items()}
+            found[name] = _table(name, value, problems)
+        elif name in _WORDS:
+            found |= _taken({_WORDS[name]: value}, value, (name,), problems)
         else:
-            found[_WORDS[name]] = _text(path, node, name)
-    try:
-        Layout(**found)
-    except ConfigError as error:
-        raise error.at(str(path)) from error
+            message = f"is none of {', '.join(_KEYS)}{nearest(name, _KEYS)}"
+            problems.add((name,), "unknown_field", message)
+    problems.raise_any()
     return found
 
 
-def _pairs(path: Path, node: yaml.Node | None) -> dict[str, yaml.Node]:
-    if not isinstance(node, yaml.MappingNode):
-        message = "holds no mapping: write lines such as `columns:` and, indented below, `timestamp: time`"
-        raise ConfigError("yaml.shape", _place(path, node), message)
-    found: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        name = _text(path, key, "key")
-        if name in found:
-            raise ConfigError("yaml.duplicate_key", _place(path, key, name), "is given twice")
-        found[name] = value
-    return found
+def _table(name: str, value: Any, problems: Problems) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for key, one in _mapping(value, (name,), problems).items():
+        table |= _taken({name: {key: one}}, one, (name, key), problems).get(name, {})
+    return table
 
 
-def _text(path: Path, node: yaml.Node, name: str) -> str:
-    if not isinstance(node, yaml.ScalarNode):
-        raise ConfigError("yaml.shape", _place(path, node, name), "is not a single text")
-    return str(node.value)
+def _taken(arguments: dict[str, Any], value: Any, path: KeyPath, problems: Problems) -> dict[str, Any]:
+    if path[0] != "constants" and not isinstance(value, str):
+        problems.add(path, "type", "is not text: put it in quotes")
+        return {}
+    with problems.gathered(path):
+        Layout(**arguments)
+        return arguments
+    return {}
 
 
-def _place(path: Path, node: yaml.Node | None, name: str = "") -> str:
-    line = f"{path}:{node.start_mark.line + 1}" if node is not None else str(path)
-    return f"{line}: {name}" if name else line
+def _mapping(value: Any, path: KeyPath, problems: Problems) -> Mapping[str, Any]:
+    if isinstance(value, dict):
+        return value
+    message = "is no mapping: write lines such as `columns:` and, indented below, `timestamp: time`"
+    problems.add(path, "yaml.shape", message)
+    return {}

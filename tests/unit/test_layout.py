@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.column_names import columns_by_field
-from router.errors import ConfigError
+from router.errors import ConfigError, RoutesFileError
 from router.layout import Layout
 from router.mapping_file import read_mapping
 
@@ -120,34 +120,50 @@ def test_the_mapping_of_the_documentation_is_one(tmp_path: Path) -> None:
     assert (layout.unit, layout.stamp) == ("ms", "close")
 
 
-def test_values_of_a_mapping_are_text_as_it_is_written(tmp_path: Path) -> None:
-    found = mapping(tmp_path, "constants: {symbol: NO, source: 1e5, timeframe: '1d'}")
-    assert found == {"constants": {"symbol": "NO", "source": "1e5", "timeframe": "1d"}}
+def test_plain_words_of_a_mapping_are_text(tmp_path: Path) -> None:
+    found = mapping(
+        tmp_path, "constants: {symbol: NO, timeframe: 1d, is_realtime: true}\ncolumns: {open: on}"
+    )
+    assert found == {
+        "constants": {"symbol": "NO", "timeframe": "1d", "is_realtime": True},
+        "columns": {"open": "on"},
+    }
 
 
 @pytest.mark.parametrize(
-    ("text", "where", "code", "words"),
+    ("text", "told"),
     [
-        ("colums:\n  open: o", "m.yaml:2: colums", "unknown_field", "(did you mean 'columns'?)"),
-        ("tz: UTC\ntz: UTC", "m.yaml:2: tz", "yaml.duplicate_key", "is given twice"),
-        ("columns:\n  open: a\n  open: b", "m.yaml:3: open", "yaml.duplicate_key", "is given twice"),
-        ("columns: [a]", "m.yaml:1", "yaml.shape", "holds no mapping"),
-        ("tz: [a]", "m.yaml:1: tz", "yaml.shape", "is not a single text"),
-        ("", "m.yaml", "yaml.shape", "holds no mapping"),
-        ("tz: 'x", "m.yaml", "yaml.syntax", "is not YAML"),
-        ("stamp: clos", "m.yaml: stamp", "enum", "(did you mean 'close'?)"),
-        ("constants: {timeframe: 7m}", "m.yaml: timeframe", "timeframe", "'7m' is not one of"),
-        ("tz: !!python/object/apply:os.system [x]", "m.yaml:1: tz", "yaml.shape", "is not a single text"),
+        (
+            "colums:\n  open: o",
+            ["1: colums: is none of columns, constants, tz, fold, unit, stamp (did you mean"],
+        ),
+        ("tz: UTC\ntz: UTC", ["2:1: tz: 'tz' was given before, in line 1 [yaml.duplicate_key]"]),
+        ("columns: [a]", ["1: columns: is no mapping: write lines such as `columns:` and"]),
+        ("tz: [a]", ["1: tz: is not text: put it in quotes [type]"]),
+        ("columns:\n  open: 5", ["2: columns.open: is not text: put it in quotes [type]"]),
+        ("constants: {symbol: 5}", ["1: constants.symbol: 5 is not text [type]"]),
+        ("tz: !!python/object/apply:os.system [x]", ["1: tz: has a tag (!)"]),
+        (
+            "columns:\n  opn: o\nconstants:\n  timeframe: 7m\nstamp: clos\nunit: sec",
+            [
+                " 4 mistakes",
+                "2: columns.opn: is no field of a point (did you mean 'open'?)",
+                "4: constants.timeframe: '7m' is not one of",
+                "5: stamp: 'clos' is not one of open, close (did you mean 'close'?)",
+                "6: unit: 'sec' is not one of s, ms, us, ns",
+            ],
+        ),
     ],
 )
-def test_a_mapping_that_cannot_be_used_says_where(
-    tmp_path: Path, text: str, where: str, code: str, words: str
-) -> None:
-    with pytest.raises(ConfigError) as caught:
+def test_every_mistake_of_a_mapping_is_told_with_its_line(tmp_path: Path, text: str, told: list[str]) -> None:
+    with pytest.raises(RoutesFileError) as caught:
         mapping(tmp_path, text)
-    assert caught.value.code == code
-    assert caught.value.where == f"{tmp_path}/{where}"
-    assert words in caught.value.message
+    for line, words in zip(str(caught.value).splitlines(), told, strict=True):
+        assert line.startswith(f"{tmp_path}/m.yaml:{words}")
+
+
+def test_an_empty_mapping_says_nothing(tmp_path: Path) -> None:
+    assert Layout(**mapping(tmp_path, "")) == Layout()
 
 
 def test_a_mapping_that_is_not_there_is_named(tmp_path: Path) -> None:
