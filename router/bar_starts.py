@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -18,11 +17,12 @@ from router.check_numbers import refused, shown
 from router.check_times import check_timestamp
 from router.checks import INTRADAY, check_point
 from router.columns import read_timestamps
+from router.epoch_units import NUMBER, evident_unit, unit_of
 from router.errors import PointError, Reason
 from router.from_frames import rows_of
 from router.layout import Layout
 from router.originals import original_text
-from router.rules import TIMESTAMP_UNITS, Rules
+from router.rules import DEFAULT, Rules
 
 #: Timeframes of a day or longer, in days or in months; their bars begin by the calendar.
 DAYS: Final = {"1d": 1, "3d": 3, "1w": 7}
@@ -35,9 +35,7 @@ _IS_DAY: Final = re.compile(_DAY)
 _TO_THE_MINUTE: Final = re.compile(rf"({_DAY}[T ][0-9]{{2}}:[0-9]{{2}})({_ZONE}?)")
 _WITH_ZONE: Final = re.compile(rf"{_DAY}[T ][0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}.*{_ZONE}")
 _LEAST: Final = len("2024-01-01T00:00:00Z")
-_NUMBER: Final = re.compile(r"(-?[0-9]{1,25})(?:\.0+)?")
-#: Seconds since 1970 that make a unit evident: 1980 to 2100. Days written as 20240131 are none of them.
-_EVIDENT: Final = range(315_532_800, 4_102_444_800)
+_LONGEST: Final = timedelta(days=367)
 _A_VALID_MOMENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -53,8 +51,9 @@ class BarStarts:
         """Take what was said of the file, and the timestamps of its first chunk."""
         self.kinds: set[str] = set()
         self._layout = layout
-        self.unit = layout.unit or _evident_unit(first)
-        self._rules = Rules(zone=layout.zone, fold=layout.fold, timestamp_unit=self.unit)
+        self.unit = layout.unit or evident_unit(first)
+        ahead = DEFAULT.max_skew if layout.stamp == "open" else _LONGEST  # a bar under way closes later
+        self._rules = Rules(zone=layout.zone, fold=layout.fold, timestamp_unit=self.unit, max_skew=ahead)
 
     def in_frame(self, frame: pl.DataFrame) -> pl.DataFrame | list[Any]:
         """Return rows with the starts of their bars; those that have none are refused among them.
@@ -128,7 +127,7 @@ class BarStarts:
     def _whole_text(self, text: str, timeframe: Any) -> Any:
         if _IS_DAY.fullmatch(text):
             return self._midnight(text, timeframe)
-        if number := _NUMBER.fullmatch(text):
+        if number := NUMBER.fullmatch(text):
             self._check_unit(int(number[1]))
             return int(number[1])
         self.kinds.add("moments" if _WITH_ZONE.fullmatch(text) else "local")
@@ -143,7 +142,7 @@ class BarStarts:
 
     def _check_unit(self, number: int) -> None:
         self.kinds.add("numbers")
-        if self.unit is None or (self._layout.unit is None and _unit_of(number) != self.unit):
+        if self.unit is None or (self._layout.unit is None and unit_of(number) != self.unit):
             message = f"{shown(number)} does not tell by its size what it counts since 1970"
             raise refused("timestamp.ambiguous_unit", "timestamp", message)
 
@@ -174,7 +173,7 @@ class BarStarts:
         return raw
 
     def _completed_text(self, raw: pl.Series, timeframes: pl.Series) -> pl.Series:
-        if raw.str.contains(f"^{_NUMBER.pattern}$").all():
+        if raw.str.contains(f"^{NUMBER.pattern}$").all():
             self.kinds.add("numbers")
             return raw.str.strip_suffix(".0").cast(pl.Int64, strict=False)
         if raw.str.contains(f"^{_DAY}$").all() and _are_long(timeframes):
@@ -188,7 +187,7 @@ class BarStarts:
     def _is_evident(self, whole: pl.Series) -> bool:
         if self._layout.unit is not None or not whole.dtype.is_integer():
             return True
-        return _unit_of(whole.min()) == _unit_of(whole.max()) == self.unit
+        return unit_of(whole.min()) == unit_of(whole.max()) == self.unit
 
 
 def _are_long(timeframes: pl.Series) -> bool:
@@ -222,26 +221,6 @@ def _calendar_start(close: datetime, timeframe: str) -> datetime:
     months = close.year * 12 + close.month - 1 - MONTHS[timeframe]
     year, month = months // 12, months % 12 + 1
     return close.replace(year=year, month=month, day=min(close.day, monthrange(year, month)[1]))
-
-
-def _unit_of(number: Any) -> str | None:
-    return next((unit for unit, count in TIMESTAMP_UNITS.items() if int(number) // count in _EVIDENT), None)
-
-
-def _evident_unit(timestamps: Iterable[Any]) -> str | None:
-    """Return the unit that most of the numbers among some timestamps make evident."""
-    found = Counter(_unit_of(number) for number in map(_number, timestamps) if number is not None)
-    unit, count = found.most_common(1)[0] if found else (None, 0)
-    return unit if 2 * count > found.total() else None
-
-
-def _number(value: Any) -> int | None:
-    if isinstance(value, str):
-        match = _NUMBER.fullmatch(value)
-        return int(match[1]) if match else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 #: What to say where every row of a file is refused for one of these reasons.

@@ -276,3 +276,9 @@ def test_text_is_localised_by_the_column_as_one_by_one(texts: list[Any], zone: A
 def test_a_bar_that_lies_ahead_is_refused_by_its_start() -> None:
     ahead = datetime.now(UTC) + timedelta(days=3)
     assert starts(ahead.isoformat()) == ["timestamp.future"]
+    assert starts((ahead + timedelta(days=7)).isoformat(), timeframe="1w", stamp="close") == [
+        "timestamp.future"
+    ]
+    assert starts(ahead.date().isoformat(), timeframe="1w", stamp="close") == [
+        f"{ahead.date() - timedelta(days=7)}T00:00:00Z"
+    ]

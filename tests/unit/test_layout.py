@@ -113,7 +113,7 @@ def mapping(folder: Path, text: str) -> dict[str, Any]:
 
 
 def test_the_mapping_of_the_documentation_is_one(tmp_path: Path) -> None:
-    (text,) = re.findall(r"^```yaml\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    (text,) = re.findall(r"^```yaml no-run\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
     layout = Layout(**mapping(tmp_path, text))
     assert layout.columns == {"timestamp": "close_time", "volume": "Volume USDT"}
     assert layout.constants["timeframe"] == "1h"

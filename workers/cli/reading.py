@@ -29,7 +29,7 @@ Fold = Annotated[
 Unit = Annotated[str | None, typer.Option(help="s, ms, us or ns: what timestamps that are numbers count.")]
 Stamp = Annotated[str | None, typer.Option(help="open or close: which end of its bar a timestamp is.")]
 
-_NOTHING: Final = "the file has a column for it, which counts"
+_OVERRULED: Final = "not used: the file has a column for it, which counts"
 
 
 def layout_of(
@@ -59,7 +59,7 @@ def described(understood: Understood) -> dict[str, str]:
         "constants": ", ".join(fixed),
         "timestamps": understood.time,
         "not used": ", ".join(understood.unused),
-        **{f"--{name.replace('_', '-')}": f"not used: {_NOTHING}" for name in understood.overruled},
+        **{f"--{name.replace('_', '-')}": _OVERRULED for name in understood.overruled},
     }
     return {title: text for title, text in said.items() if text}
 
