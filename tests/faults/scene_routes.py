@@ -50,6 +50,11 @@ class Troubled(JSONLinesDestination):
             POISONS[poison[0]]()
         super().write_batch(batch)
 
+    def unwritten(self, batch: PointBatch) -> list[int]:
+        """Return the rows of a batch that the files do not hold: what is there already is never refused."""
+        with self.ledger._opened():
+            return self.ledger._compare(batch)[0].nonzero()[0].tolist()
+
 
 def taken(path: Path) -> bool:
     """Take a trouble away; False if another process was faster."""
@@ -91,12 +96,13 @@ def locked_out(destination: Troubled, batch: PointBatch) -> None:
 
 
 def refused(destination: Troubled, batch: PointBatch) -> None:
-    raise TerminalError("413 Content Too Large")
+    if destination.unwritten(batch):
+        raise TerminalError("413 Content Too Large")
 
 
 def refused_in_part(destination: Troubled, batch: PointBatch) -> None:
-    rows = [row for row in range(len(batch)) if row % 7 == 3]
-    destination.keep(batch.filter([row % 7 != 3 for row in range(len(batch))]))
+    rows = [row for row in destination.unwritten(batch) if row % 7 == 3]
+    destination.keep(batch.filter([row not in rows for row in range(len(batch))]))
     raise TerminalError("400 Bad Request", rows)
 
 

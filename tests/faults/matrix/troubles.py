@@ -13,19 +13,20 @@ from tests.faults.send_batches import make_bars
 from tests.make import make_values
 from workers.producer import Producer
 
-#: As they are called in `scene_routes.TROUBLES`.
+#: As they are called in `scene_routes.TROUBLES`; of several each write meets the next.
 KINDS = (
     *("reset_before", "reset_after", "partly_written", "unforeseen", "away", "away_for_a_while"),
     *("locked_out", "refused", "refused_in_part", "slow"),
+    *("reset_after refused_in_part", "partly_written refused", "reset_after away reset_after"),
 )
 
 
 def bad_answer(scene: Scene, turn: int) -> str:
-    """Let the next write fail in one of the ways a destination knows."""
+    """Let the next writes fail in one of the ways a destination knows."""
     kind = KINDS[turn % len(KINDS)]
-    planned = scene.plan_trouble(kind)
-    until(lambda: not planned.exists(), f"a write met {kind}", within=40, every=0.005)
-    return kind
+    planned = [scene.plan_trouble(trouble) for trouble in kind.split()]
+    until(lambda: not any(path.exists() for path in planned), f"writes met {kind}", within=40, every=0.005)
+    return kind.replace(" ", ", ")
 
 
 FROZEN_FOR = 20.0  #: seconds
