@@ -22,7 +22,11 @@ KINDS = (
 
 
 def bad_answer(scene: Scene, turn: int) -> str:
-    """Let the next writes fail in one of the ways a destination knows."""
+    """Let the next writes fail in one of the ways a destination knows.
+
+    What failed before is delivered first: a part that has met them all is given up, though it may be written.
+    """
+    until(lambda: not scene.errors(), "nothing waits for another attempt", every=0.005)
     kind = KINDS[turn % len(KINDS)]
     planned = [scene.plan_trouble(trouble) for trouble in kind.split()]
     until(lambda: not any(path.exists() for path in planned), f"writes met {kind}", within=40, every=0.005)
