@@ -35,9 +35,8 @@ AVAILABLE = {
 #: A few for a first look: the turns of each.
 SHORT: Final = {
     "kill -9 of a pool process": (1,),
-    "kill -9 of a worker": (0,),
     "destination resets, is away, refuses": (1, 8),
-    "nudges doubled, reordered, late, lost, invented": (0, 3),
+    "nudges doubled, reordered, late, lost, invented": (0,),
     "Redis killed, started again": (0,),
 }
 
@@ -135,7 +134,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop_in_order)
     say(f"seed {asked.seed}")
     with tempfile.TemporaryDirectory(prefix="candlefleet-faults-") as folder:
-        suite = Suite(Path(folder), asked.seed, without=asked.without, small_disks=not asked.short)
+        small_disks = not (asked.short or asked.without)
+        suite = Suite(Path(folder), asked.seed, without=asked.without, small_disks=small_disks)
         try:
             for fault, turns in _chosen(asked):
                 suite.inject(fault, turns)
