@@ -75,26 +75,27 @@ def frozen(scene: Scene, turn: int) -> str:
     return f"troubled for {FROZEN_FOR:g} s"
 
 
-#: What a poisoned point does to the process that writes it; after every other one points flow again at once.
+#: What a poisoned point does to the process that writes it.
 POISONS = ("CRASH", "CRASH", "CRASH", "DEVOUR", "CRASH", "LOOP")
 
 
 def poison(scene: Scene, turn: int) -> str:
     """Send a point that kills its writer, in one batch with others that must not die with it.
 
-    At every other turn nothing else is sent until it is found: no other message makes anybody look for it.
+    At the first turn points flow on behind it, and every doubling of its part takes one death more to find it.
+    At the others nothing else is sent until it is found: no other message makes anybody look for it.
     """
     symbol, source = POISONS[turn % len(POISONS)], f"{scene.feeder.source}-{turn}"
     found = lambda: _letters(scene, source)  # noqa: E731
-    quiet = turn % 2
+    alone = turn > 0
     with scene.apart(10) as rows:
         one = make_bars(0, 1, source).with_columns(symbol=pl.lit(symbol))
         with Producer(scene.redis.url) as producer:
             producer.send_batch(pl.concat([make_bars(rows.start, rows.stop, scene.feeder.source), one]))
-        if quiet:
+        if alone:
             until(found, f"{symbol} is a dead letter though nothing else was sent", within=120, every=0.1)
     until(found, f"{symbol} is a dead letter", within=120, every=0.1)
-    return f"{symbol}{' alone' * quiet}"
+    return f"{symbol}{' alone' * alone}"
 
 
 #: Each of these is refused at the door, alone, with its reasons.
