@@ -54,8 +54,8 @@ def _cut(moment: str, word: str) -> int:
 
 
 LEFT_OUT: Final = {
-    "without_ledger_check": Shown(AT_WRITE, (1,) * 6, r"doubled in"),
-    "settled_before_written": Shown(AT_WRITE, (0,) * 2, r"lost in"),
+    "without_ledger_check": Shown(AT_WRITE, (2,), r"doubled in"),
+    "settled_before_written": Shown(AT_WRITE, (0,), r"lost in"),
     "without_tombstone": Shown(AT_PLACE, (_place("accept.after"),) * 2, r"delivered, but|doubled in"),
     "without_match_guard": Shown(AT_WORD, (_cut("after", "match"),) * 2, r"matched|routed|doubled in"),
     "without_sweep": Shown(nudges.FAULTS[0].name, (3,), r"not drained"),

@@ -198,6 +198,7 @@ class Scene:
             "CANDLEFLEET_RETRY_CAP": "2",
             "CANDLEFLEET_TASK_TIME_LIMIT": "8",
             "CANDLEFLEET_VISIBILITY_TIMEOUT": "15",
+            "CANDLEFLEET_DOOR": "false" if self.without else "true",
             "CANDLEFLEET_FAILPOINTS": ",".join(f"{point}=kill" for point in POINTS),
             "CANDLEFLEET_FAILPOINTS_FIRED": str(self.fired),
             "CANDLEFLEET_TEST_BROKEN": self.without,

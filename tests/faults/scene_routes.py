@@ -79,6 +79,11 @@ def partly_written(destination: Troubled, batch: PointBatch) -> None:
     raise TransientError("500 Internal Server Error")
 
 
+def killed_after(destination: Troubled, batch: PointBatch) -> None:
+    destination.ledger.commit(batch, destination._writes)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def unforeseen(destination: Troubled, batch: PointBatch) -> None:
     raise ConnectionResetError(104, "Connection reset by peer")
 
@@ -116,6 +121,7 @@ TROUBLES = {
         reset_before,
         reset_after,
         partly_written,
+        killed_after,
         unforeseen,
         away,
         away_for_a_while,

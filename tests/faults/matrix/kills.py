@@ -74,8 +74,12 @@ def named_place(scene: Scene, turn: int) -> str:
 
 
 def around_the_write(scene: Scene, turn: int) -> str:
-    """Kill whoever is about to write, or has written a part and is about to say so."""
-    point = ("write.before", "settle.before")[turn % 2]
+    """Kill whoever is about to write, or is about to say that it wrote; every third has a ledger."""
+    if turn % 3 == 2:
+        planned = scene.plan_trouble("killed_after")
+        until(lambda: not planned.exists(), "somebody died at troubled", within=40)
+        return "troubled, written"
+    point = ("write.before", "settle.before")[turn % 3]
     until(scene.arm(point).exists, f"somebody died at {point}", within=40)
     return point
 

@@ -82,13 +82,15 @@ POISONS = ("CRASH", "CRASH", "CRASH", "DEVOUR", "CRASH", "LOOP")
 def poison(scene: Scene, turn: int) -> str:
     """Send a point that kills its writer, in one batch with others that must not die with it.
 
-    At the first turn points flow on behind it, and every doubling of its part takes one death more to find it.
+    At the first turn points flow on behind it: every doubling of its part takes one death more to find it.
     At the others nothing else is sent until it is found: no other message makes anybody look for it.
     """
     symbol, source = POISONS[turn % len(POISONS)], f"{scene.feeder.source}-{turn}"
     found = lambda: _letters(scene, source)  # noqa: E731
     alone = turn > 0
     with scene.apart(10) as rows:
+        if alone:
+            until(lambda: not scene.in_flight(), "what was sent is delivered")
         one = make_bars(0, 1, source).with_columns(symbol=pl.lit(symbol))
         with Producer(scene.redis.url) as producer:
             producer.send_batch(pl.concat([make_bars(rows.start, rows.stop, scene.feeder.source), one]))
