@@ -15,6 +15,7 @@ from router.errors import (
     FleetUnreachableError,
     PointError,
     Reason,
+    RoutesFileError,
     TerminalError,
     TransformError,
     TransientError,
@@ -23,12 +24,13 @@ from router.errors import (
 from router.matching import Failure, Matches, match
 from router.points import NormalizedDataPoint
 from router.route import Destination, Route, RoutePriority
+from router.route_tests import RouteTest
 from router.router import DataRouter
 from router.rows import Rows
 from router.rules import Rules
 from router.schema import AssetClass
 from router.stats import RouterStats
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from router.transforms import Transformed, apply_transform
 
 __all__ = [
@@ -58,7 +60,9 @@ __all__ = [
     "Route",
     "RoutePriority",
     "RouteTable",
+    "RouteTest",
     "RouterStats",
+    "RoutesFileError",
     "Rows",
     "Rules",
     "TerminalError",
@@ -68,6 +72,5 @@ __all__ = [
     "UnavailableError",
     "admit",
     "apply_transform",
-    "load_routes",
     "match",
 ]
