@@ -102,11 +102,9 @@ class Suite:
 
     def show(self) -> None:
         """Print what was found so far."""
-        print(printed(self.runs))
+        print(of_rules(self.left_out) if self.left_out else printed(self.runs))
         if self.frozen:
             print("\n" + beside_the_frozen(self.frozen))
-        if self.left_out:
-            print("\n" + of_rules(self.left_out))
         ended = f"stopped during: {self.during}" if self.during else f"`candlefleet audit` exits {self.audit}"
         print(f"\nseed {self._seed}, {self._seconds():.0f} s, {ended}", flush=True)
 
@@ -137,12 +135,11 @@ def main() -> int:
         small_disks = not (asked.short or asked.without)
         suite = Suite(Path(folder), asked.seed, without=asked.without, small_disks=small_disks)
         try:
-            for fault, turns in _chosen(asked):
-                suite.inject(fault, turns)
-            suite.end()
             for rule in LEFT_OUT if asked.rules else ():
                 suite.leave_out(rule)
-            suite.during = ""
+            for fault, turns in () if asked.rules else _chosen(asked):
+                suite.inject(fault, turns)
+            suite.end()
         finally:
             suite.show()
             if asked.keep:
@@ -166,7 +163,7 @@ def _arguments() -> argparse.Namespace:
         metavar="RULE",
         help=f"leave out one of {', '.join(VARIANTS)}, and do what shows it",
     )
-    parser.add_argument("--rules", action="store_true", help="leave out each rule too; something must notice")
+    parser.add_argument("--rules", action="store_true", help="instead: leave out each rule in turn")
     parser.add_argument("--keep", action="store_true")
     return parser.parse_args()
 

@@ -36,7 +36,7 @@ class Noticed(NamedTuple):
 
     Attributes:
         rule: Its name.
-        found: The verdict.
+        found: The first thing that was found.
         is_noticed: Whether that is what the rule prevents.
     """
 
@@ -75,5 +75,5 @@ def noticed(rule: str, seed: int) -> Noticed:
     )
     wrong = re.findall(r"WRONG: (.*)", done.stderr)
     shown = [sentence for sentence in wrong if re.search(LEFT_OUT[rule].finds, sentence)]
-    found = "; ".join(shown or wrong) or (done.stderr[-500:] if done.returncode else "nothing")
+    found = next(iter(shown or wrong), done.stderr[-500:] if done.returncode else "nothing")
     return Noticed(rule, found, bool(shown) and done.returncode == 1)
