@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache, reduce
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from router.rows import Bits
 from router.schema import TEXTS
 from router.tables import empty_frame
 
-#: A column compared with fewer words is compared with each; with more, its rows are sorted by word.
+#: From so many words that conditions look for in a column on, its rows are sorted by word.
 _WORTH_SORTING: Final = 8
 _EVERY_ROW: Final = 0
 _Join = Callable[[Bits, Bits], Bits]
@@ -27,36 +27,43 @@ class Plan:
 
     NOT is moved down to the tests: one that is null holds no more than its opposite does. So the rows for
     which a condition holds are intersections and unions of rows for which tests hold, and nothing else.
-    Each set of rows has a place, after those it is made of.
+    Each set of rows has a place, behind those it is made of.
+
+    Attributes:
+        tests: What is evaluated on the columns of a batch, by place.
+        words: What is looked for in a column of text, with the places, by column.
     """
 
     def __init__(self, exprs: Sequence[pl.Expr]) -> None:
         """Take Boolean expressions over the columns of a point."""
+        self.tests: dict[int, pl.Expr] = {}
+        self.words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
         self._places: dict[Hashable, int] = {"every row": _EVERY_ROW}
-        self._tests: dict[int, pl.Expr] = {}
-        self._words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
         self._joins: dict[int, tuple[_Join, tuple[int, ...]]] = {}
-        self._results = [self._place(expr.meta.undo_aliases(), holds=True) for expr in exprs]
-        for column, words in self._words.items():
-            if len(words) < _WORTH_SORTING:
-                self._tests |= {
-                    place: (pl.col(column) == word).alias(str(place)) for word, place in words.items()
-                }
-                words.clear()
+        self._results = [self._place_of(expr.meta.undo_aliases()) for expr in exprs]
+        for column, places in self.words.items():
+            if len(places) < _WORTH_SORTING:
+                for word, place in places.items():
+                    self._test(place, pl.col(column) == word)
+                places.clear()
 
     def decide(self, batch: PointBatch) -> list[Bits | None]:
         """Return the rows for which each condition holds, in order; None where one of its tests raised."""
-        rows: list[Bits | None] = [0] * len(self._places)
-        rows[_EVERY_ROW] = (1 << len(batch)) - 1
-        for column, places in self._words.items():
-            for word, bits in _sorted(batch, column, places) if places else ():
-                rows[places[word]] = bits
-        for place, bits in zip(self._tests, _made(batch.frame, list(self._tests.values())), strict=True):
-            rows[place] = bits
+        rows: dict[int, Bits | None] = {_EVERY_ROW: (1 << len(batch)) - 1}
+        for column, places in self.words.items():
+            rows |= _by_word(batch, column, places)
+        rows |= zip(self.tests, _made(batch.frame, list(self.tests.values())), strict=True)
         for place, (join, parts) in self._joins.items():
-            joined = [rows[part] for part in parts]
-            rows[place] = None if None in joined else reduce(join, joined)
+            known = [bits for part in parts if (bits := rows[part]) is not None]
+            rows[place] = reduce(join, known) if len(known) == len(parts) else None
         return [rows[place] for place in self._results]
+
+    # What cannot be taken apart, for it is too deep or an AND of numbers, is one test.
+    def _place_of(self, expr: pl.Expr) -> int:
+        try:
+            return self._place(expr, holds=True)
+        except BROKEN:
+            return self._place_of_test(expr)
 
     # Where the rows stand for which an expression is true; or false, if it is not to hold.
     def _place(self, expr: pl.Expr, *, holds: bool) -> int:
@@ -68,19 +75,21 @@ class Plan:
             return self._place(denied, holds=not holds)
         if (compared := _compared(expr)) is not None:
             return self._place_of_words(*compared, holds=holds)
-        return self._place_of_test(expr if holds else ~expr)
+        return self._place_of_test(_boolean(expr if holds else ~expr))
 
     def _place_of_words(self, column: str, words: set[str], *, holds: bool) -> int:
-        known = self._words[column]
-        for word in words:
-            known.setdefault(word, self._new((column, word)))
-        among = self._joined(operator.or_, sorted(known[word] for word in words))
+        places = [self._new((column, word)) for word in sorted(words)]
+        self.words[column] |= zip(sorted(words), places, strict=True)
+        among = self._joined(operator.or_, sorted(places))
         return among if holds else self._joined(operator.xor, [_EVERY_ROW, among])
 
     def _place_of_test(self, expr: pl.Expr) -> int:
         place = self._new(_key(expr))
-        self._tests.setdefault(place, expr.alias(str(place)))
+        self._test(place, expr)
         return place
+
+    def _test(self, place: int, expr: pl.Expr) -> None:
+        self.tests[place] = expr.alias(str(place))
 
     def _joined(self, join: _Join, places: Sequence[int]) -> int:
         if len(places) == 1:
@@ -114,7 +123,7 @@ def _parts(expr: pl.Expr, combine: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> lis
     while todo:
         one = todo.pop()
         pair = _inputs(one)
-        if len(pair) == 2 and combine(*pair).meta.eq(one) and _are_boolean(pair):
+        if len(pair) == 2 and combine(*pair).meta.eq(one):
             todo += pair
         else:
             parts.append(one)
@@ -125,8 +134,10 @@ def _inputs(expr: pl.Expr) -> list[pl.Expr]:
     return expr.meta.pop()[::-1]
 
 
-def _are_boolean(exprs: Sequence[pl.Expr]) -> bool:
-    return all(_EMPTY.select(expr).dtypes == [pl.Boolean()] for expr in exprs)
+def _boolean(expr: pl.Expr) -> pl.Expr:
+    if _EMPTY.select(expr).dtypes != [pl.Boolean()]:
+        raise TypeError("AND and OR of numbers join their bits")
+    return expr
 
 
 # What an expression is the opposite of.
@@ -142,19 +153,21 @@ def _denied(expr: pl.Expr) -> pl.Expr | None:
 # The column of text that an expression looks for words in, and the words.
 def _compared(expr: pl.Expr) -> tuple[str, set[str]] | None:
     match sorted(_inputs(expr), key=lambda one: one.meta.is_literal()):
-        case [column, literal] if column.meta.is_column() and literal.meta.is_literal():
-            name = column.meta.output_name()
-            forms = (column == literal, literal == column, column.is_in(literal))
-            if name in TEXTS and any(form.meta.eq(expr) for form in forms):
-                words = _words(literal)
-                return (name, words) if words else None
+        case [column, literal] if _is_text(column) and literal.meta.is_literal():
+            values = pl.select(literal).to_series()
+            if values.dtype == pl.String:
+                forms, words = [column == literal, literal == column], values.to_list()
+            elif values.dtype == pl.List(pl.String) and len(values) == 1:
+                forms, words = [column.is_in(literal)], values.explode().to_list()
+            else:
+                return None
+            if len(words) and None not in words and any(form.meta.eq(expr) for form in forms):
+                return column.meta.output_name(), set(words)
     return None
 
 
-def _words(literal: pl.Expr) -> set[str]:
-    values = pl.select(literal).to_series().to_list()
-    words = values[0] if len(values) == 1 and isinstance(values[0], list) else values
-    return set(words) if len(values) == 1 and all(isinstance(word, str) for word in words) else set()
+def _is_text(expr: pl.Expr) -> bool:
+    return expr.meta.is_column() and expr.meta.output_name() in TEXTS
 
 
 # Equal expressions are one test; what cannot be written down is equal to nothing.
@@ -195,14 +208,18 @@ def _bits(verdicts: pl.Series) -> Bits:
     bits = int.from_bytes(true, "little")
     if known is not None:
         bits &= int.from_bytes(known, "little")
-    return bits >> column.offset & ((1 << len(column)) - 1)
+    return bits >> int(column.offset) & ((1 << len(column)) - 1)
 
 
-# The rows of each of these words that is in the column.
-def _sorted(batch: PointBatch, name: str, words: Any) -> Iterator[tuple[str, Bits]]:
-    column = batch.dictionary(name)
-    codes = column.indices.to_numpy()
-    for code, word in enumerate(column.dictionary.to_pylist()):
-        if word in words:
+# The rows of a batch in which a column has each of some words.
+def _by_word(batch: PointBatch, column: str, places: Mapping[str, int]) -> dict[int, Bits]:
+    if not places:
+        return {}
+    rows = dict.fromkeys(places.values(), 0)
+    held = batch.dictionary(column)
+    codes = held.indices.to_numpy()
+    for code, word in enumerate(held.dictionary.to_pylist()):
+        if word in places:
             packed = np.packbits(codes == code, bitorder="little")
-            yield word, int.from_bytes(packed.tobytes(), "little")
+            rows[places[word]] |= int.from_bytes(packed.tobytes(), "little")
+    return rows
