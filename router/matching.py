@@ -91,21 +91,21 @@ def combine(table: RouteTable, count: int, decisions: Mapping[str, Decision]) ->
 _NOTHING: Final = Decision(Rows([]))
 
 
-# A condition of which a test raised is evaluated by itself, for the rows that make it raise.
+# A condition of which a test raised is evaluated by itself, to find the rows that make it raise.
 def _decide_columns(table: RouteTable, batch: PointBatch) -> dict[str, Decision]:
-    exprs = {
+    conditions = {
         route.route_id: route.compiled
         for route in table
         if route.enabled and isinstance(route.compiled, ColumnCondition)
     }
-    if not exprs or not len(batch):
+    if not conditions or not len(batch):
         return {}
-    found = plan_of(tuple(exprs.values())).decide(batch)
+    found = plan_of(tuple(conditions.values())).decide(batch)
     return {
-        route_id: _decide_alone(route_id, batch.frame, compiled.expr, 0)
+        route_id: _decide_alone(route_id, batch.frame, condition.expr, 0)
         if bits is None
         else Decision(Rows.of_bits(bits))
-        for (route_id, compiled), bits in zip(exprs.items(), found, strict=True)
+        for (route_id, condition), bits in zip(conditions.items(), found, strict=True)
     }
 
 

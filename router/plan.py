@@ -40,7 +40,7 @@ class Plan:
         self.words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
         self._places: dict[Hashable, int] = {"every row": _EVERY_ROW}
         self._joins: dict[int, tuple[_Join, tuple[int, ...]]] = {}
-        self._results = [self._place_of(expr.meta.undo_aliases()) for expr in exprs]
+        self._results = [self._place_of(expr) for expr in exprs]
         for column, places in self.words.items():
             if len(places) < _WORTH_SORTING:
                 for word, place in places.items():
@@ -61,7 +61,7 @@ class Plan:
     # What cannot be taken apart, for it is too deep or an AND of numbers, is one test.
     def _place_of(self, expr: pl.Expr) -> int:
         try:
-            return self._place(expr, holds=True)
+            return self._place(expr.meta.undo_aliases(), holds=True)
         except BROKEN:
             return self._place_of_test(expr)
 
@@ -155,14 +155,13 @@ def _compared(expr: pl.Expr) -> tuple[str, set[str]] | None:
     match sorted(_inputs(expr), key=lambda one: one.meta.is_literal()):
         case [column, literal] if _is_text(column) and literal.meta.is_literal():
             values = pl.select(literal).to_series()
-            if values.dtype == pl.String:
-                forms, words = [column == literal, literal == column], values.to_list()
-            elif values.dtype == pl.List(pl.String) and len(values) == 1:
-                forms, words = [column.is_in(literal)], values.explode().to_list()
-            else:
+            if len(values) != 1 or values.dtype not in (pl.String, pl.List(pl.String)):
                 return None
-            if len(words) and None not in words and any(form.meta.eq(expr) for form in forms):
-                return column.meta.output_name(), set(words)
+            one_of = values.dtype != pl.String
+            forms = [column.is_in(literal)] if one_of else [column == literal, literal == column]
+            words = set(values.explode() if one_of else values)
+            if None not in words and any(form.meta.eq(expr) for form in forms):
+                return column.meta.output_name(), words
     return None
 
 

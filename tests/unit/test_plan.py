@@ -60,6 +60,7 @@ EXPRS = [
     ~pl.col("symbol").is_in([]),
     ~(pl.col("symbol") == pl.lit(None, dtype=pl.String)),
     pl.col("symbol") == pl.Series(["ETH"]),
+    pl.col("symbol") == pl.Series(["ETH", "nowhere"]),
     pl.col("symbol").eq_missing("ETH"),
     pl.lit("ETH").is_in(pl.col("symbol").implode()),
     pl.col("close").cast(pl.Int32).and_(1) == 1,
