@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from router.errors import DecodeError
 
-#: Bytes that may come out for each that went in, once `_EARLY` bytes are out.
-MAX_RATIO: Final = 200
+#: Bytes that may come out for each that went in, once `_EARLY` bytes are out; bars of a dead feed, which
+#: repeat one price, come to 310 in xz.
+MAX_RATIO: Final = 500
 _EARLY: Final = 64 * 1024 * 1024
 _STEP: Final = 16 * 1024
 _ERRORS: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
