@@ -122,7 +122,9 @@ def _header(line: bytes, name: str) -> list[str]:
     try:
         names = _cells_of(line.decode()) or []
     except UnicodeDecodeError as error:
-        raise DecodeError("envelope.encoding", f"{name}:1: the header is not UTF-8 text") from error
+        raise DecodeError(
+            "envelope.encoding", "the header is not UTF-8 text: save the file as UTF-8"
+        ) from error
     if len(set(names)) != len(names):
         twice = next(column for column in names if names.count(column) > 1)
         raise ConfigError("csv.header", f"{name}:1", f"names the column {twice!r} twice")

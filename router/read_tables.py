@@ -16,11 +16,12 @@ from router.sources import Source
 
 _PARQUET: Final = b"PAR1"
 _ARROW_FILE: Final = b"ARROW1"
+_ARROW_STREAM: Final = b"\xff\xff\xff\xff"
 _FEATHER_1: Final = b"FEA1"
 #: What files begin with, and their format.
 MAGIC: Final = {
     _PARQUET: "parquet",
-    **dict.fromkeys((_ARROW_FILE, b"\xff\xff\xff\xff", _FEATHER_1), "arrow"),
+    **dict.fromkeys((_ARROW_FILE, _ARROW_STREAM, _FEATHER_1), "arrow"),
 }
 _BUFFER: Final = 1 << 20
 _FAULTS: Final = (pa.ArrowException, OSError)
@@ -131,4 +132,6 @@ def _opened(source: Source) -> _Table:
         return _ArrowFile(source)
     if source.head.startswith(_FEATHER_1):
         raise pa.ArrowInvalid("it is Feather of version 1: write it as version 2, which is Arrow IPC")
+    if not source.head.startswith(_ARROW_STREAM):
+        raise pa.ArrowInvalid("its content is neither Parquet nor Arrow IPC")
     return _ArrowStream(source)

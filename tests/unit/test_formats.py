@@ -262,6 +262,15 @@ def test_dictionaries_dates_and_zones_of_other_libraries_are_read() -> None:
     assert points(read(parquet(frame))).equals(expected(bars(3)))
 
 
+@pytest.mark.parametrize("data", [b"", csv(bars(3))], ids=["nothing", "CSV"])
+def test_what_is_no_table_is_not_read_as_one(data: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        read(data, "bars.parquet")
+    assert str(caught.value) == (
+        "bars.parquet: cannot be read: its content is neither Parquet nor Arrow IPC [envelope.table]"
+    )
+
+
 def test_an_old_feather_file_is_told_to_be_written_anew() -> None:
     with pytest.raises(DecodeError, match="Feather of version 1: write it as version 2"):
         read(b"FEA1" + bytes(100))
