@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -105,10 +105,7 @@ class Problems:
         return next((line for line in known if line), 0)
 
     def _without_secrets(self, error: ConfigError) -> ConfigError:
-        message = error.message
-        for value in sorted(self._hidden, key=len, reverse=True):
-            message = _hidden(message, value, self._hidden[value])
-        return ConfigError(error.code, error.where, message)
+        return ConfigError(error.code, error.where, _without(error.message, self._hidden))
 
 
 def _step(step: str | int) -> str:
@@ -117,11 +114,19 @@ def _step(step: str | int) -> str:
     return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{step!r}]"
 
 
-def _hidden(text: str, value: str, shown: str) -> str:
-    text = text.replace(value, shown)
-    while (start := text.find(value[:_TELLING])) >= 0 and len(value) > _TELLING:
-        stop = start + _TELLING
-        while text[stop : stop + 1] == value[stop - start : stop - start + 1] != "":
-            stop += 1
-        text = text[:start] + shown + text[stop:]
-    return text
+# In one pass: what is shown in place of one value may hold another.
+def _without(text: str, hidden: Mapping[str, str]) -> str:
+    begins = re.compile("|".join(re.escape(value[:_TELLING]) for value in hidden) or r"(?!)")
+    kept, at = "", 0
+    while found := begins.search(text, at):
+        start = found.start()
+        shared = {v: _shared(text[start:], v) for v in hidden if text.startswith(v[:_TELLING], start)}
+        value = max(shared, key=shared.__getitem__)
+        kept += text[at:start] + hidden[value]
+        at = start + shared[value]
+    return kept + text[at:]
+
+
+def _shared(one: str, other: str) -> int:
+    differs = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differs, min(len(one), len(other)))

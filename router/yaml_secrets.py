@@ -127,7 +127,8 @@ def _put_in(text: str, path: KeyPath, problems: Problems) -> str | None:
         if match["escaped"]:
             return "${"
         value = _READ[match["kind"]](match["rest"]) if match["kind"] else _refuse(text[match.start() :])
-        problems.hide(value, match[0])
+        if value != _otherwise(match["rest"]):
+            problems.hide(value, match[0])
         return value
 
     try:

@@ -191,6 +191,18 @@ def test_no_message_shows_what_was_put_in(message):
     assert "${env:TOKEN}" in str(refusal.value)
 
 
+@pytest.mark.parametrize("value", ["exports", "text that is the name of it: TOKENS", "${env:TOKENS}"])
+def test_value_that_is_part_of_what_is_shown_for_it_is_hidden_once(value, monkeypatch):
+    monkeypatch.setenv("TOKENS", value)
+    problems = Problems("routes.yaml")
+    resolved("${env:TOKENS:-exports and text that is}", ("a",), problems)
+    problems.add(("a",), "enum", f"{value!r} is none, {value[:7]}")
+    with pytest.raises(RoutesFileError) as refusal:
+        problems.raise_any()
+    shown = "${env:TOKENS:-exports and text that is}"
+    assert refusal.value.problems[0].message == f"'{shown}' is none, {shown}"
+
+
 def test_secret_with_quotes_and_line_ends_is_hidden_where_it_is_quoted(monkeypatch):
     monkeypatch.setenv("TOKEN", 'it\'s\na "key"\\')
     problems = Problems("routes.yaml")
