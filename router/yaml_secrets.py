@@ -77,6 +77,8 @@ def _name_of(path: KeyPath) -> str:
 
 def _is_argument(path: KeyPath) -> bool:
     match path:
+        case (*_, "kind"):
+            return False
         case ("routes", int(), "destination", *_) | ("destinations" | "default_destination", *_):
             return True
         case (str(key), *_):

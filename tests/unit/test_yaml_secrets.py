@@ -164,11 +164,16 @@ def test_reference_stands_only_in_what_a_destination_takes():
         "x-own": reference,
         "routes": [{"condition": reference, "destination": {"kind": "memory", "url": reference}}],
         "default_destination": {"path": reference},
-        "destinations": {"a": {"path": reference}},
+        "destinations": {"a": {"kind": reference, "path": reference}},
     }
-    assert refusals(content) == [
-        "routes.yaml: routes[0].condition: a reference has no place here, "
-        "only in what a destination takes [secret.place]"
+    problems = Problems("routes.yaml")
+    problems.places = {("routes",): (3, 1), ("destinations",): (9, 1)}
+    check_secrets(content, problems)
+    with pytest.raises(RoutesFileError) as refusal:
+        problems.raise_any()
+    assert [(problem.code, problem.where) for problem in refusal.value.problems] == [
+        ("secret.place", "routes.yaml:3: routes[0].condition"),
+        ("secret.place", "routes.yaml:9: destinations.a.kind"),
     ]
 
 
