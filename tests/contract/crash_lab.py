@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from destinations.growing import FileWrite
+from destinations.files import FileWrite
 from destinations.ledger import Ledger
 from tests.contract.reading import snapshot
 from tests.make import make_batch
