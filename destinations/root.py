@@ -200,8 +200,9 @@ class Root:
             os.rmdir(path.name, dir_fd=folder)
 
     def sync_folders(self, names: Iterable[str]) -> None:
-        """Bring the entries of files, and of the folders they are in, to the disk."""
-        for path in {parent for name in names for parent in PurePosixPath(name).parents}:
+        """Bring the entries of files, and of the folders they are in, to the disk, the outermost first."""
+        folders = {parent for name in names for parent in PurePosixPath(name).parents}
+        for path in sorted(folders, key=lambda folder: len(folder.parts)):
             with self._folder(path) as folder:
                 os.fsync(folder)
 
