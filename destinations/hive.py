@@ -91,7 +91,10 @@ def _schema(by: Sequence[str]) -> pa.Schema:
 
 
 def _component(name: str, value: str) -> str:
-    return f"{name}={quote(value, safe='')}"
+    encoded = quote(value, safe="")
+    if encoded.upper() == "NULL":  # DuckDB takes the plain word for no value
+        encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
+    return f"{name}={encoded}"
 
 
 def _is_nameable(name: str, value: str) -> bool:
