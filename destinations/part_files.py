@@ -134,7 +134,8 @@ class PartFiles(Files):
         return self._disk.read(self._placed(name))
 
     def missing(self) -> list[str]:
-        """Return the names of files that are recorded and were removed."""
+        """Return the names of files that are recorded and were removed; within a transaction."""
+        self._settle()
         return [file.name for file in self._records.tallies() if self._size(file.name) is None]
 
     # -- before it is recorded ------------------------------------------------------------------

@@ -72,10 +72,13 @@ class PartLedger(Ledger):
         with self._opened():
             return self._parts.read(name)
 
-    def missing(self) -> list[str]:
-        """Return the names of files that are recorded and were removed, by whom ever."""
-        with self._opened():
-            return self._parts.missing()
+    def missing(self, *, forget: bool = False) -> list[str]:
+        """Return the names of files that were written and somebody removed; if asked, forget them."""
+        with self._opened(), self._records.transaction():
+            names = self._parts.missing()
+            for name in names if forget else ():
+                self._records.forget_file(name)
+            return names
 
 
 def _resolved(path: Path) -> Path:
