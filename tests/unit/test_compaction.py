@@ -180,14 +180,14 @@ def test_a_reader_never_sees_a_row_twice_or_misses_one_while_files_are_merged(tm
             seen.add(pq.read_table(tmp_path / "bars").num_rows)
 
     with ThreadPoolExecutor(1) as threads:
-        for _ in range(5):
-            write_in(200, dataset, batch.accepted_as(str(ULID())))
+        for _ in range(3):
+            write_in(50, dataset, batch.accepted_as(str(ULID())))
             merging = threads.submit(lambda: list(compact(dataset)))
             while not merging.done():
                 read()
+            read()
     dataset.close()
-    assert seen <= {200, 400, 600, 800, 1000}
-    assert len(seen) == 5
+    assert seen == {200, 400, 600}
 
 
 def test_merged_files_have_statistics_that_tell_symbols_apart(tmp_path: Path):

@@ -149,9 +149,9 @@ def _lines(one: Maintained, *, dry_run: bool) -> list[str]:
         for kept in one.kept
     ]
     if one.missing:
-        dropped = "would be dropped" if dry_run else "are dropped"
-        count = screen.number(len(one.missing))
-        lines.append(f"{one.name}: {count} files were removed by somebody; their records {dropped}")
+        count, verb = len(one.missing), "would be dropped" if dry_run else "dropped"
+        files = "1 file was" if count == 1 else f"{screen.number(count)} files were"
+        lines.append(f"{one.name}: {files} removed by somebody; {verb} from the ledger")
     if one.error:
         lines.append(f"[red]{one.name}: nothing was done[/]: {screen.word_for_word(one.error)}")
     elif not one.merged:
