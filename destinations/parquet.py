@@ -13,6 +13,7 @@ from destinations.compression import Content
 from destinations.dataset import PARTITION_BY, TARGET_FILE_SIZE, DatasetDestination, whole_number
 from destinations.records import Durability
 from router.errors import ConfigError
+from router.schema import TEXTS
 
 #: The levels of those compressions that have some.
 _LEVELS: Final = {"zstd": (1, 22), "gzip": (1, 9)}
@@ -80,7 +81,13 @@ def encode_parquet(
     """
     out = pa.BufferOutputStream()
     pq.write_table(
-        table, out, compression=compression, compression_level=level, row_group_size=row_group_size
+        table,
+        out,
+        compression=compression,
+        compression_level=level,
+        row_group_size=row_group_size,
+        use_dictionary=[name for name in TEXTS if name in table.column_names],
+        column_encoding={"timestamp": "DELTA_BINARY_PACKED"},  # two thirds of the size, in less time
     )
     content: bytes = out.getvalue().to_pybytes()
     return content
