@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from destinations.base import DataDestination
 from destinations.files import FileWrite
 from destinations.ledger import Ledger
 from router.batch import PointBatch
+from router.errors import DestinationError
 
 
 class LedgeredDestination(DataDestination):
@@ -47,6 +48,16 @@ class LedgeredDestination(DataDestination):
             TransientError: The ledger stayed locked by another process.
         """
         self.ledger.open()
+
+    def check(self) -> None:
+        """Refuse a place that cannot be written.
+
+        Raises:
+            ConfigError: `path.not_writable`, or the path holds another kind of files.
+        """
+        with suppress(DestinationError):  # busy, or full: it may be well by the time a point comes
+            self.open()
+        self.close()
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from router.errors import (
     FleetUnreachableError,
     PointError,
     Reason,
+    RoutesFileError,
     TerminalError,
     TransformError,
     TransientError,
@@ -28,7 +29,7 @@ from router.rows import Rows
 from router.rules import Rules
 from router.schema import AssetClass
 from router.stats import RouterStats
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from router.transforms import Transformed, apply_transform
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "RoutePriority",
     "RouteTable",
     "RouterStats",
+    "RoutesFileError",
     "Rows",
     "Rules",
     "TerminalError",
@@ -68,6 +70,5 @@ __all__ = [
     "UnavailableError",
     "admit",
     "apply_transform",
-    "load_routes",
     "match",
 ]

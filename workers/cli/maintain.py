@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from destinations import load_routes
 from destinations.compaction import Merged, compact, planned
 from destinations.dataset import DatasetDestination
 from router.errors import CandlefleetError, ConfigError
 from router.names import nearest
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from workers.cli import screen
 from workers.cli.letters import DryRun
 from workers.cli.show import Json, RoutesFile
