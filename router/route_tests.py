@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from router.check_numbers import shown
+from router.check_numbers import check_number, shown
+from router.errors import PointError
+from router.names import nearest
 from router.points import NormalizedDataPoint
 from router.problems import KeyPath
-from router.schema import PRICES
+from router.schema import COLUMNS, PRICES
 from router.table import RouteTable
 
 #: What a point of a test has where the test does not say; prices are those it names, or 100.
@@ -83,9 +85,7 @@ def faults(test: object, table: RouteTable) -> Iterator[Fault]:
         yield Fault(("name",), "type", f"must be text, not {shown(test.name)}")
     yield from _in_points(test.points)
     if test.routes is None and test.invalid is None:
-        yield Fault(
-            ("routes",), "required", "missing: name the routes that take the points, or say invalid: true"
-        )
+        yield Fault(("routes",), "required", "missing: name the routes that take the points, or say invalid: true")
     ids = [*table.route_ids, *(["default"] if "default" in table else [])]
     yield from _in_names("routes", test.routes or (), ids, "route")
     yield from _in_names("dropped", test.dropped, ids, "route")
