@@ -148,6 +148,19 @@ def test_a_reader_finds_nothing_but_data_under_the_folder(write: Write, kind):
     assert {file.suffix for file in path.rglob("*") if file.is_file()} == {f".{kind.format}"}
 
 
+def test_the_documented_query_gives_the_newest_of_every_point(tmp_path: Path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "destinations.md").read_text()
+    query = page.partition("```sql\n")[2].partition("```")[0]
+    bars = ParquetDestination(tmp_path / "lake" / "bars", durability="process")
+    for close in (3.0, 1.0, 2.0):
+        bars.write_batch(as_batch(make_frame(3, open=1.0, high=3.0, low=1.0, close=close)))
+    monkeypatch.chdir(tmp_path)
+    assert duckdb.sql(query).pl()["close"].to_list() == [2.0] * 3
+    list(compact(bars))
+    bars.close()
+    assert duckdb.sql(query).pl()["close"].to_list() == [2.0] * 3
+
+
 @pytest.mark.parametrize("name", ["symbol", "source"])
 def test_names_that_look_like_numbers_are_text_where_they_are_not_in_folders(tmp_path: Path, name: str):
     destination = ParquetDestination(tmp_path / "bars", durability="process")
