@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
     from destinations.memory import MemoryDestination
     from destinations.parquet import ParquetDestination
-    from destinations.routes_file import load_routes
+    from destinations.routes_file import load_routes, load_routes_file
 
 __all__ = [
     "REGISTRY",
@@ -34,6 +34,7 @@ __all__ = [
     "StandardOutputDestination",
     "load",
     "load_routes",
+    "load_routes_file",
 ]
 
 #: Every kind of destination, and where its class is.
@@ -53,6 +54,7 @@ _PUBLIC: Final = {
         *REGISTRY.values(),
         "destinations.file:FileDestination",
         "destinations.routes_file:load_routes",
+        "destinations.routes_file:load_routes_file",
     )
 }
 

@@ -24,6 +24,7 @@ from router.errors import (
 from router.matching import Failure, Matches, match
 from router.points import NormalizedDataPoint
 from router.route import Destination, Route, RoutePriority
+from router.route_tests import RouteTest
 from router.router import DataRouter
 from router.rows import Rows
 from router.rules import Rules
@@ -59,6 +60,7 @@ __all__ = [
     "Route",
     "RoutePriority",
     "RouteTable",
+    "RouteTest",
     "RouterStats",
     "RoutesFileError",
     "Rows",
