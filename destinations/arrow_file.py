@@ -29,7 +29,7 @@ class ArrowFileDestination(DatasetDestination):
     def __init__(
         self,
         path: str | Path,
-        partition_by: Sequence[str] = PARTITION_BY,
+        partition_by: str | Sequence[str] = PARTITION_BY,
         compression: str | None = "zstd",
         *,
         target_file_size: int = TARGET_FILE_SIZE,
@@ -63,7 +63,7 @@ class FeatherDestination(ArrowFileDestination):
     def __init__(
         self,
         path: str | Path,
-        partition_by: Sequence[str] = PARTITION_BY,
+        partition_by: str | Sequence[str] = PARTITION_BY,
         compression: str | None = "lz4",
         *,
         target_file_size: int = TARGET_FILE_SIZE,

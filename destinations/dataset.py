@@ -58,7 +58,7 @@ class DatasetDestination(LedgeredDestination):
     def __init__(
         self,
         path: str | Path,
-        partition_by: Sequence[str],
+        partition_by: str | Sequence[str],
         compression: str | None,
         target_file_size: int,
         *,

@@ -44,7 +44,7 @@ class HivePartitions:
             one named twice.
     """
 
-    def __init__(self, by: Sequence[str]) -> None:
+    def __init__(self, by: str | Sequence[str]) -> None:
         """Take the columns, the outermost first; one alone may be given as text."""
         self.by = (by,) if isinstance(by, str) else tuple(by)
         for name in self.by:

@@ -42,7 +42,7 @@ class ParquetDestination(DatasetDestination):
     def __init__(
         self,
         path: str | Path,
-        partition_by: Sequence[str] = PARTITION_BY,
+        partition_by: str | Sequence[str] = PARTITION_BY,
         compression: str | None = "zstd",
         compression_level: int | None = None,
         *,

@@ -122,7 +122,7 @@ class PartFiles(Files):
         new = {_named(write.name, _number(gone[0]), mark): _entry(write)}
         self._stage_others(mark, folder, here, {_last(name) for name in gone})
         self._stage_checked(f"{mark}/{_last(next(iter(new)))}", write.content)
-        shutil.copystat(self._path / folder, self._root.path / STAGED / mark)
+        _make_alike(self._root.path / STAGED / mark, self._path / folder)
         for name in gone:
             self._records.forget_file(name)
         self._records.save_files(new)
@@ -244,6 +244,12 @@ class PartFiles(Files):
 
     def _waiting(self, staged: str) -> str:
         return f"{self._root.path.name}/{STAGED}/{staged}"
+
+
+def _make_alike(folder: Path, other: Path) -> None:
+    owner = other.stat()
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    shutil.copystat(other, folder)
 
 
 def _entry(write: FileWrite) -> FileEntry:

@@ -11,6 +11,7 @@ import pytest
 
 from destinations import root as root_module
 from destinations.files import FileWrite
+from destinations.part_files import PartFiles
 from destinations.part_ledger import PartLedger
 from destinations.records import FileTally
 from router.batch import PointBatch
@@ -181,11 +182,20 @@ def test_parts_need_a_folder_at_all(make: Make, tmp_path: Path, where: str):
     assert refusal.value.code == "path.not_writable"
 
 
-@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="needs a file system mounted somewhere")
-def test_parts_need_their_ledger_on_the_same_file_system():
-    with pytest.raises(ConfigError) as refusal:
-        PartLedger(Path("/dev/shm"), "lines", durability="process", shared=False).open()
+def test_parts_need_their_ledger_on_the_same_file_system(make: Make, monkeypatch):
+    monkeypatch.setattr(PartFiles, "_device", lambda _: -1)
+    with pytest.raises(ConfigError, match="name a folder inside it") as refusal:
+        make().open()
     assert refusal.value.code == "path.mount"
+
+
+def test_parts_need_their_folders_on_the_same_file_system(make: Make, monkeypatch):
+    ledger = make()
+    ledger.open()
+    monkeypatch.setattr(PartFiles, "_device", lambda _: -1)
+    with pytest.raises(UnavailableError, match="on another file system"):
+        ledger.commit(make_batch(1), into("a"))
+    assert ledger.files() == []
 
 
 # -- one for many ------------------------------------------------------------------------------
@@ -201,14 +211,19 @@ def test_replaced_parts_are_one_with_the_number_of_the_first(make: Make, tmp_pat
     assert found.name.startswith("a/part-00000001-")
 
 
-def test_replaced_parts_leave_files_of_others_and_the_folders_mode_alone(make: Make, tmp_path: Path):
+def test_replaced_parts_leave_files_of_others_and_the_folders_mode_alone(
+    make: Make, tmp_path: Path, monkeypatch
+):
     ledger, folder = make(), tmp_path / "bars" / "a"
     names = three(ledger)
     (folder / "notes").write_text("mine")
     folder.chmod(0o2755)
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda _, *owner: given.append(owner))
     assert ledger.replace(names, MERGED) is not None
     assert (folder / "notes").read_text() == "mine"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o2755
+    assert given == [(folder.stat().st_uid, folder.stat().st_gid)]
 
 
 def test_replaced_parts_leave_a_file_alone_that_came_at_the_last_moment(
