@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,13 @@ class PartLedger(Ledger):
         )
         self.path = place
         self._parts = cast(PartFiles, self._files)
+
+    def _open(self) -> None:
+        above = self.path.parent
+        if above.is_dir() and not os.access(above, os.W_OK | os.X_OK):
+            message = f"{above} cannot be written, and the ledger of {self.path} has to lie there, beside it"
+            raise ConfigError("path.not_writable", "path", f"{message}: name a folder inside {self.path}")
+        super()._open()
 
     def replace(self, gone: Sequence[str], write: FileWrite) -> FileTally | None:
         """Let a new file take the place of some, at once for every reader.

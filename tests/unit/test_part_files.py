@@ -167,9 +167,13 @@ def test_parts_follow_no_link(make: Make, tmp_path: Path):
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_parts_need_a_folder_that_may_be_written(make: Make, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(ConfigError, match="Permission denied") as refusal:
+@pytest.mark.parametrize(("folder", "message"), [("bars", "Permission denied"), ("", "name a folder inside")])
+def test_parts_need_folders_that_may_be_written(
+    make: Make, tmp_path: Path, monkeypatch, folder: str, message: str
+):
+    real, denied = os.access, tmp_path / folder
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != denied and real(path, mode))
+    with pytest.raises(ConfigError, match=message) as refusal:
         make().open()
     assert refusal.value.code == "path.not_writable"
 
