@@ -48,7 +48,7 @@ class HivePartitions:
         """Take the columns, the outermost first; one alone may be given as text."""
         self.by = (by,) if isinstance(by, str) else tuple(by)
         for name in self.by:
-            if name not in PARTITIONS:
+            if not isinstance(name, str) or name not in PARTITIONS:
                 known = ", ".join(PARTITIONS)
                 message = f"{name!r} is not one of {known}{nearest(str(name), PARTITIONS)}"
                 raise ConfigError("partition.field", "partition_by", message)

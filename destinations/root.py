@@ -195,8 +195,8 @@ class Root:
                 os.unlink(path.name, dir_fd=folder)
                 return
             with self._folder(path) as inner, os.scandir(inner) as found:
-                for name in [entry.name for entry in found]:
-                    os.unlink(name, dir_fd=inner)
+                for inside in [entry.name for entry in found]:
+                    os.unlink(inside, dir_fd=inner)
             os.rmdir(path.name, dir_fd=folder)
 
     def sync_folders(self, names: Iterable[str]) -> None:
