@@ -142,6 +142,15 @@ def test_parts_that_wait_are_put_in_place_by_whoever_commits_next(make: Make, tm
     assert texts(tmp_path / "bars") == ["0 1"]
 
 
+def test_parts_that_were_never_recorded_are_removed_by_whoever_commits_next(make: Make, tmp_path: Path):
+    ledger, batch = make(), make_batch(2)
+    ledger.commit(batch.slice(0, 1), into("a"))
+    (ledger.root.path / "staged" / "torn.txt").write_text("half a fi")
+    ledger.commit(batch, into("a"))
+    assert texts(tmp_path / "bars") == ["0", "1"]
+    assert staged(ledger) == []
+
+
 def test_parts_that_wait_and_are_removed_need_a_hand(make: Make, tmp_path: Path, monkeypatch):
     ledger, batch = make(), make_batch(2)
     with monkeypatch.context() as patch:
