@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from destinations import (
+    REGISTRY,
     CSVDestination,
     JSONLinesDestination,
     MemoryDestination,
@@ -311,7 +312,7 @@ routes:
 
 def test_ten_mistakes_are_found_in_one_run_each_with_its_line(load: Load):
     assert [line.partition(" (")[0] for line in refusals(load, TEN)] == [
-        "routes.yaml:3: destinations.daily.kind: 'csv_fil' is none of csv_file, jsonl_file, memory, stdout",
+        f"routes.yaml:3: destinations.daily.kind: 'csv_fil' is none of {', '.join(REGISTRY)}",
         "routes.yaml:8: destinations.lines.compression: 'zip' is not one of None, gzip, bz2, zstd [enum]",
         "routes.yaml:9: destinations.spare: no route goes there, and it is not the default: "
         "use it or take it out [destination.unused]",
