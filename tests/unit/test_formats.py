@@ -271,6 +271,16 @@ def test_what_is_no_table_is_not_read_as_one(data: bytes) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "write", [parquet, arrow_file, arrow_stream, feather], ids=lambda write: write.__name__
+)
+def test_whole_points_come_back_with_their_indicators(write: Callable[[pl.DataFrame], bytes]) -> None:
+    frame = make_frame(20, technical_indicators={"rsi": 51.5})
+    (chunk,) = read_bars(io.BytesIO(write(frame)))
+    assert admit(chunk.rows).batch.frame.equals(frame)
+    assert chunk.understood.is_plain
+
+
 def test_an_old_feather_file_is_told_to_be_written_anew() -> None:
     with pytest.raises(DecodeError, match="Feather of version 1: write it as version 2"):
         read(b"FEA1" + bytes(100))
