@@ -59,6 +59,10 @@ class DataDestination(ABC):
         """Return where a person finds what was written, such as a folder; empty when there is no place."""
         return ""
 
+    def target(self, point: NormalizedDataPoint) -> str:
+        """Return where one point would be written: a file, a key, a topic. Nothing is opened for it."""
+        return self.place()
+
     def owns(self) -> Sequence[Place]:
         """Return the places that no other destination may write to; routes that break it are refused."""
         return ()

@@ -21,6 +21,7 @@ from destinations.ledger import Ledger
 from destinations.records import Durability
 from router.batch import PointBatch
 from router.errors import ConfigError
+from router.points import NormalizedDataPoint
 
 _NEWLINE: Final = 10
 
@@ -127,6 +128,11 @@ class FileDestination(DataDestination):
     def place(self) -> str:
         """Return the root folder."""
         return str(self.ledger.root.path)
+
+    def target(self, point: NormalizedDataPoint) -> str:
+        """Return the file that a point goes to."""
+        _, (file,) = self.pattern.split(PointBatch.of([point]).frame)
+        return str(self.path / file.name)
 
     def owns(self) -> list[FilePlace]:
         """Return the files that the pattern may name under the root."""

@@ -20,6 +20,7 @@ from router.errors import (
     TransientError,
     UnavailableError,
 )
+from router.explaining import Explanation, explain
 from router.matching import Failure, Matches, match
 from router.points import NormalizedDataPoint
 from router.route import Destination, Route, RoutePriority
@@ -45,6 +46,7 @@ __all__ = [
     "DestinationError",
     "DirectDelivery",
     "ExpiredError",
+    "Explanation",
     "Failure",
     "FleetBusyError",
     "FleetError",
@@ -68,6 +70,7 @@ __all__ = [
     "UnavailableError",
     "admit",
     "apply_transform",
+    "explain",
     "load_routes",
     "match",
 ]

@@ -34,6 +34,7 @@ _COLUMN_KINDS: Final = {
     "is_realtime": "true or false",
     "technical_indicators": "numbers by name",
 }
+_FUNCTIONS: Final = ("abs", "coalesce", "lower", "upper")
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
@@ -47,7 +48,16 @@ def translate(text: str) -> pl.Expr:
         ConditionError: ``condition.syntax``, ``condition.forbidden``, ``condition.unknown_field`` or
             ``condition.type``; types of whole expressions are the caller's to check.
     """
-    return _expr(parse(text))
+    return translate_tree(parse(text))
+
+
+def translate_tree(tree: exp.Expr) -> pl.Expr:
+    """Return the Polars expression of a parsed condition, or of any term within one.
+
+    Raises:
+        ConditionError: As `translate`.
+    """
+    return _expr(tree)
 
 
 def _type_error(message: str) -> ConditionError:
@@ -78,7 +88,9 @@ def _refusal(node: exp.Expr) -> ConditionError:
     if isinstance(node, exp.Func):
         name = node.name if isinstance(node, exp.Anonymous) else node.sql_name().lower()
         return ConditionError(
-            "condition.forbidden", "", f"{name} is not declared; functions are abs, coalesce, lower, upper"
+            "condition.forbidden",
+            "",
+            f"{name} is not declared{nearest(name, _FUNCTIONS)}; functions are {', '.join(_FUNCTIONS)}",
         )
     if isinstance(node, exp.Query | exp.SubqueryPredicate):
         return ConditionError(

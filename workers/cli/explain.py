@@ -1,0 +1,67 @@
+"""`candlefleet explain`: what would become of one point, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+from rich.padding import Padding
+from rich.text import Text
+
+from router.errors import ConfigError
+from router.explain_lines import Line
+from router.explaining import explain as explained
+from router.table import load_routes
+from workers.cli import screen
+from workers.cli.one_row import OneRow, of_file, of_input, of_text
+from workers.cli.show import Json, RoutesFile
+from workers.settings import settings
+
+_STYLES: Final = {"head": "bold", "good": "green", "bad": "red", "odd": "yellow", "": ""}
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to the application."""
+    app.command()(explain)
+
+
+def explain(
+    file: Annotated[
+        str | None,
+        typer.Argument(help="A file of bars, or FILE:LINE as other commands print it; - is standard input."),
+    ] = None,
+    point: Annotated[str | None, typer.Option(help="The point itself, as JSON.")] = None,
+    row: Annotated[int | None, typer.Option(min=1, help="Which row of the file; the first is 1.")] = None,
+    format: Annotated[str | None, typer.Option(help="csv or ndjson; by the file's name otherwise.")] = None,
+    routes: RoutesFile = None,
+    json: Json = False,
+) -> None:
+    """Show what becomes of one point: the verdict on it, what each route says of it, where it would go.
+
+    Nothing is sent, no destination is opened, and no broker is needed. Exit status 0: it is explained,
+    whatever the verdict; 2: the routes or the point cannot be read.
+    """
+    found = _found(file, point, row, format)
+    table = load_routes(routes or settings().routes)
+    story = explained(table, found.rows, where=lambda _: found.where)
+    if json:
+        screen.as_json(story.to_dict())
+        return
+    for line in story.lines():
+        screen.out.print(_drawn(line))
+
+
+def _found(file: str | None, point: str | None, row: int | None, format_: str | None) -> OneRow:
+    if (file is None) == (point is None):
+        message = "give either a file (- for standard input) or --point '{\"symbol\": …}'"
+        raise ConfigError("required", "explain", message)
+    if point is not None:
+        return of_text(point, row)
+    return of_input(row, format_) if file == "-" else of_file(str(file), row, format_)
+
+
+# What does not fit goes on where the line began.
+def _drawn(line: Line) -> Padding:
+    mark, rest = screen.printable(line.mark), screen.printable(line.rest)
+    text = Text.assemble((mark, _STYLES[line.tone]), rest, overflow="fold")
+    return Padding(text, (0, 0, 0, 2 * line.depth), expand=False)
