@@ -108,14 +108,12 @@ class Explanation:
         """Return everything as JSON types; timestamps are ISO 8601 UTC."""
         values = {
             "point": None if self.point is None else self.point.to_json_dict(),
-            "refused": None if self.refused is None else asdict(self.refused),
+            "refused": None if self.refused is None else _refusal(self.refused),
             "notes": self.notes,
             "matched": self.matched,
             "routes": [asdict(route) for route in self.routes],
             "default": None if self.default is None else asdict(self.default),
         }
-        if self.refused is not None:
-            values["refused"]["reasons"] = [reason._asdict() for reason in self.refused.reasons]
         told: dict[str, Any] = json.loads(json.dumps(values, default=_as_json))
         return told
 
@@ -221,6 +219,10 @@ def _target(destination: Destination, batch: PointBatch) -> str:
         return str(tell(batch[0]))
     except Exception as error:  # a destination of a user's own may do anything
         return f"unknown: {said(error)}"
+
+
+def _refusal(refused: Refused) -> dict[str, Any]:
+    return asdict(refused) | {"reasons": [reason._asdict() for reason in refused.reasons]}
 
 
 def _as_json(value: object) -> str:
