@@ -142,7 +142,7 @@ def _value(node: exp.Expr, column: str = "") -> Any:
 
 def _text_for(column: str, text: str) -> str | datetime:
     if column == "timestamp":
-        return _stamp(text)
+        return stamp(text)
     known = _WORDS.get(column, [text])
     if text not in known:
         message = f"no {column} is {text!r}{nearest(text, known)}; known: {', '.join(known)}"
@@ -150,7 +150,12 @@ def _text_for(column: str, text: str) -> str | datetime:
     return text
 
 
-def _stamp(text: str) -> datetime:
+def stamp(text: str) -> datetime:
+    """Return the moment that a text compared with `timestamp` names, UTC unless it names a zone.
+
+    Raises:
+        ConditionError: ``condition.type``, if it is no ISO date or time.
+    """
     try:
         stamp = datetime.fromisoformat(text if _STAMP.fullmatch(text) else "")
         return stamp.replace(tzinfo=UTC) if stamp.tzinfo is None else stamp.astimezone(UTC)

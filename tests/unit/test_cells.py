@@ -1,0 +1,86 @@
+"""What is said of conditions for all points holds for any point."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from router.batch import PointBatch
+from router.cells import Space, TooManyCellsError
+from router.clauses import Clause, split
+from router.conditions import compile_condition
+from router.points import NormalizedDataPoint
+from router.sql_tree import parse
+from router.terms import Formula
+from tests.make_conditions import conditions, points, simple, tangled
+
+ANY = conditions(st.one_of(simple, tangled))
+MANY_POINTS = st.lists(points(), min_size=20, max_size=20)
+
+
+def formula(text: str) -> Clause:
+    return split(parse(text))
+
+
+def true_of(text: str, batch: PointBatch) -> list[bool]:
+    return (
+        batch.frame.select("symbol", found=compile_condition(text, "").expr)["found"]
+        .fill_null(value=False)
+        .to_list()
+    )
+
+
+def space(*formulas: Formula) -> Space:
+    try:
+        return Space(*formulas)
+    except TooManyCellsError:
+        assume(condition=False)
+        raise
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY, MANY_POINTS)
+def test_condition_that_is_called_impossible_is_true_of_no_point(text, some):
+    it = formula(text)
+    found = true_of(text, PointBatch.of(some))
+    assert space(it).ever(it) or not any(found)
+    assert not space(it).always(it) or all(found)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY, ANY, MANY_POINTS)
+def test_conditions_that_are_called_related_are_so_for_every_point(text, other, some):
+    batch = PointBatch.of(some)
+    one, two = formula(text), formula(other)
+    both = space(one, two)
+    pairs = list(zip(true_of(text, batch), true_of(other, batch), strict=True))
+    assert not both.implies(one, two) or all(second for first, second in pairs if first)
+    assert not both.excludes(one, two) or not any(first and second for first, second in pairs)
+
+
+EXACT = conditions(
+    simple.filter(
+        lambda text: (
+            "like" not in text
+            and "lower" not in text
+            and (
+                "symbol" not in text
+                and "source" not in text
+                or "<" not in text.replace("<>", "")
+                and ">=" not in text
+            )
+        )
+    )
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(EXACT)
+def test_condition_that_is_called_possible_has_a_point(text):
+    it = formula(text)
+    cells = space(it)
+    example = next(cells.points(it), None)
+    assert (example is not None) == cells.ever(it)
+    assert example is None or compile_condition(text, "").decide(example)
