@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 from router.batch import PointBatch
+from router.errors import Reason
 from router.points import NormalizedDataPoint
 from router.table import Place
 
@@ -65,6 +66,10 @@ class DataDestination(ABC):
 
     def owns(self) -> Sequence[Place]:
         """Return the places that no other destination may write to; routes that break it are refused."""
+        return ()
+
+    def obstacles(self) -> Sequence[Reason]:
+        """Return what would keep it from writing, as far as that can be seen without opening it."""
         return ()
 
     def on_record(self, route_id: str) -> int | None:

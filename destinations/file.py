@@ -19,8 +19,9 @@ from destinations.filenames import FilenamePattern, FilePlace, FileRows
 from destinations.growing import FileWrite
 from destinations.ledger import Ledger
 from destinations.records import Durability
+from destinations.root import obstacles_under
 from router.batch import PointBatch
-from router.errors import ConfigError
+from router.errors import ConfigError, Reason
 from router.points import NormalizedDataPoint
 
 _NEWLINE: Final = 10
@@ -137,6 +138,10 @@ class FileDestination(DataDestination):
     def owns(self) -> list[FilePlace]:
         """Return the files that the pattern may name under the root."""
         return [FilePlace(self.path, self.pattern)]
+
+    def obstacles(self) -> list[Reason]:
+        """Return why the root folder cannot be made or written; a disk that is nearly full is named too."""
+        return obstacles_under(self.path)
 
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route the ledger says are in the files; None: there is no ledger yet."""

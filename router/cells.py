@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
+from router.clauses import Clause
 from router.points import NormalizedDataPoint
 from router.rules import Rules
 from router.schema import NEGATIVE_PRICES, PRICES
@@ -99,7 +99,7 @@ class Space:
         return true
 
     def _truth(self, formula: Formula) -> Truth:
-        if isinstance(formula, pl.Expr):
+        if not isinstance(formula, Clause):
             return self._of_term(formula)
         if not formula.parts:
             said = self._of_term(formula)

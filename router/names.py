@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -19,5 +20,11 @@ def is_name(text: object) -> bool:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name most like this one, or nothing."""
     words = list(known)
-    found = difflib.get_close_matches(name, words, n=1) or [w for w in words if w.lower() == name.lower()]
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    close = difflib.get_close_matches(name, words, n=5) or [w for w in words if w.lower() == name.lower()]
+    found = max(close, key=partial(_likeness, name), default=None)
+    return "" if found is None else f" (did you mean {found!r}?)"
+
+
+# Of two that are as much alike, '1d' is meant by '1day' rather than '1y'.
+def _likeness(name: str, word: str) -> tuple[float, bool]:
+    return difflib.SequenceMatcher(None, word, name).ratio(), name.startswith(word)

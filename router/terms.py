@@ -17,14 +17,16 @@ from sqlglot import exp
 
 from router.check_names import check_name
 from router.check_times import EARLIEST, LATEST
-from router.clauses import Clause
-from router.conditions import BROKEN
+from router.clauses import Clause, split
+from router.conditions import BROKEN, PointCondition
 from router.errors import PointError
+from router.route import Route
 from router.schema import FRAME_SCHEMA, NEGATIVE_PRICES, POINT_SCHEMA, PRICES, TIMEFRAMES, AssetClass
 from router.sql import stamp, translate_tree
+from router.sql_tree import parse
 
-#: A condition in SQL that was taken apart, or a Polars expression.
-Formula = Clause | pl.Expr
+#: A condition in SQL that was taken apart, a Polars expression, or a callable of which nothing is known.
+Formula = Clause | pl.Expr | PointCondition
 #: What terms say: AND is the least of these, OR the greatest, and NOT what is missing to `TRUE`.
 Truth = npt.NDArray[np.int8]
 Key = tuple[str, str | bytes]
@@ -121,15 +123,24 @@ class Term:
         return bool(folds) and ascii_only and all(folds[0](one.name) != one.name for one in self.literals())
 
 
+def formula_of(route: Route) -> Formula:
+    """Return the condition of a route as something that has terms."""
+    if isinstance(route.condition, str):
+        return split(parse(route.condition))
+    return route.compiled if isinstance(route.compiled, PointCondition) else route.compiled.expr
+
+
 def terms_of(formula: Formula) -> Iterator[Term]:
     """Yield the terms of a condition, from left to right."""
-    if isinstance(formula, pl.Expr):
+    if isinstance(formula, Clause):
+        for clause in formula.terms():
+            node, _ = without_not(clause)
+            yield Term(("sql", node.sql()), translate_tree(node), node, _reads(node))
+    elif isinstance(formula, pl.Expr):
         reads = sorted(set(formula.meta.root_names()))
         yield Term(("polars", _bytes_of(formula)), formula, None, tuple(reads))
-        return
-    for clause in formula.terms():
-        node, _ = without_not(clause)
-        yield Term(("sql", node.sql()), translate_tree(node), node, _reads(node))
+    else:
+        yield Term(("python", f"{id(formula.function)}"), pl.lit(None), None, ("anything",))
 
 
 def without_not(clause: Clause) -> tuple[exp.Expr, bool]:
@@ -180,7 +191,8 @@ def _words(name: str, terms: Sequence[Term]) -> list[Any]:
 
 
 def _names(terms: Sequence[Term]) -> list[str]:
-    written = [literal.name for term in terms for literal in term.literals()]
+    plain = [term for term in terms if not isinstance(term.node, exp.Like | exp.ILike)]
+    written = [literal.name for term in plain for literal in term.literals()]
     valid = [name for name in dict.fromkeys(written) if is_name(name)]
     return [*valid, next(name for name in _SOME_NAMES if name not in valid)]
 

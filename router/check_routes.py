@@ -1,0 +1,67 @@
+"""Look at routes as a whole, before a fleet runs them, and say what a person should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from router.check_routes_conditions import check_condition
+from router.check_routes_overlaps import check_overlaps
+from router.check_routes_policies import Limits, check_policy
+from router.findings import SEVERITIES, Finding, worst_first
+from router.route import DEFAULT_ROUTE_ID, Route
+from router.table import RouteTable
+
+#: What destinations say of themselves that is no error.
+_WARNINGS: Final = frozenset({"disk.nearly_full"})
+
+
+def check_routes(table: RouteTable, limits: Limits | None = None) -> list[Finding]:
+    """Return what is to be said of some routes, the worst first, then in the order of the routes.
+
+    Nothing is opened, and no condition is asked about a real point. What is called impossible, or implied, is
+    so for every valid point; not everything that is so is found.
+
+    Args:
+        table: The routes.
+        limits: The settings of the fleet that will run them; None: what depends on them is not looked at.
+    """
+    found = [*_of_routes(table, limits), *check_overlaps(table), *_of_destinations(table)]
+    always = {one.route_id for one in found if one.code == "condition.always"}
+    greedy = next((route for route in table if route.enabled and route.route_id in always), None)
+    found += _of_default(table, greedy)
+    return worst_first(found, table.route_ids)
+
+
+def _of_routes(table: RouteTable, limits: Limits | None) -> Iterator[Finding]:
+    for route in table:
+        if not route.enabled:
+            message = "is disabled: it takes nothing, and delivers what it owes"
+            yield Finding("info", "route.disabled", route.route_id, "enabled", message)
+        yield from check_condition(route)
+        yield from check_policy(route, limits)
+
+
+# Given the first route that takes everything, if there is one.
+def _of_default(table: RouteTable, greedy: Route | None) -> Iterator[Finding]:
+    if greedy is None and table.default_destination is None:
+        message = "there is no default destination: points that match no route are counted, and go nowhere"
+        hint = "give a default_destination, or count on `candlefleet status`"
+        yield Finding("warning", "default.missing", "", "default_destination", message, hint)
+    elif greedy is not None and table.default_destination is not None:
+        message = f"nothing ever gets there: the route {greedy.route_id!r} takes every point"
+        yield Finding("info", "default.idle", DEFAULT_ROUTE_ID, "destination", message)
+    if not any(route.enabled for route in table):
+        message = "no route takes anything: there are none, or none is enabled"
+        yield Finding("warning", "routes.none", "", "routes", message, "add a route, or enable one")
+
+
+def _of_destinations(table: RouteTable) -> Iterator[Finding]:
+    for name, destination in table.destinations().items():
+        users = [
+            route.route_id for route in table.by_priority() if table.destination_name(route.route_id) == name
+        ]
+        obstacles = getattr(destination, "obstacles", tuple)
+        for reason in obstacles():
+            severity = SEVERITIES[reason.code in _WARNINGS]
+            yield Finding(severity, reason.code, users[0], f"destination.{reason.field}", reason.message)

@@ -1,0 +1,142 @@
+"""Find conditions that can never be met, are always met, or compare what does not compare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Final
+
+from sqlglot import exp
+
+from router.cells import Space, TooManyCellsError
+from router.clauses import Clause
+from router.conditions import PointCondition
+from router.findings import Finding, Severity
+from router.names import nearest
+from router.route import Route
+from router.schema import NEGATIVE_PRICES, PRICES, TEXTS
+from router.terms import CLOSED, NAMES, Formula, Term, formula_of, is_name, terms_of
+
+_NEVER_ABOUT: Final = {
+    "data_quality_score": "a score is from 0 to 1",
+    "volume": "a volume is 0 or more, or absent",
+    "timestamp": "a bar starts between 1677-09-21 and 2262-04-11",
+    "asset_class": f"known are {', '.join(CLOSED['asset_class'])}",
+    "timeframe": "no known timeframe meets it",
+}
+_QUOTED: Final = re.compile(r'"([^"]*)"')
+_LETTERS: Final = (exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)
+_MEND: Final = "mend the condition, or take the route away"
+
+
+def check_condition(route: Route) -> Iterator[Finding]:
+    """Yield what is to be said of one route's condition; of a callable only that it is one.
+
+    What is found holds for every valid point. Not everything that holds is found: a condition too large to
+    look at, or that computes with several columns, is given the benefit of the doubt.
+    """
+    formula = formula_of(route)
+    if isinstance(formula, PointCondition):
+        message = f"{formula.text} is called for every point by itself, which costs about 50 times as much"
+        yield _finding(route, "info", "condition.python", message, "say it in SQL where that is possible")
+        return
+    yield from _alphabetical(route, formula)
+    try:
+        space = Space(formula)
+    except TooManyCellsError:
+        return
+    if not space.ever(formula):
+        yield _never(route, formula, space)
+    elif space.always(formula):
+        message = "is true of every valid point: the route takes them all"
+        yield _finding(route, "info", "condition.always", message)
+    elif isinstance(formula, Clause):
+        yield from _dead_clauses(route, formula, space)
+
+
+def _finding(route: Route, severity: Severity, code: str, message: str, suggestion: str = "") -> Finding:
+    return Finding(severity, code, route.route_id, "condition", message, suggestion)
+
+
+def _never(route: Route, formula: Formula, space: Space) -> Finding:
+    if isinstance(formula, Clause):
+        why, suggestion = _why(formula, space)
+    else:
+        why, suggestion = f"{route.compiled.text} is never true", _nearest_word(route.compiled.text) or _MEND
+    severity: Severity = "error" if route.enabled else "info"
+    return _finding(
+        route, severity, "condition.never", f"{why}, so the route never takes a point", suggestion
+    )
+
+
+# A clause that is never true by itself, or two that are never true together, say more than the whole.
+def _why(clause: Clause, space: Space) -> tuple[str, str]:
+    if not clause.parts:
+        return _why_term(clause)
+    if clause.join == "and":
+        for part in clause.parts:
+            if not space.ever(part):
+                return _why(part, space)
+        for one, other in combinations(clause.parts, 2):
+            if space.excludes(one, other):
+                return _why_not_both(one, other)
+    return f"no valid point meets {clause.text}", _MEND
+
+
+def _why_term(clause: Clause) -> tuple[str, str]:
+    (term,) = terms_of(clause)
+    if not term.reads:
+        return f"{clause.text} is never true", "rest a route by enabled=False"
+    why, hint = _reason(term)
+    return f"{clause.text} is never true{f' ({why})' if why else ''}", hint or _MEND
+
+
+def _reason(term: Term) -> tuple[str, str]:
+    name, texts = term.reads[0], [literal.name for literal in term.literals() if literal.is_string]
+    if len(term.reads) > 1:
+        return ("low <= open, close <= high in a valid point" if name in PRICES else ""), ""
+    if name in NAMES:
+        odd = [text for text in texts if not is_name(text)]
+        return (f"no {name} is {', '.join(map(repr, odd))}" if odd else "that is not the case it gives"), ""
+    return _NEVER_ABOUT.get(name, ""), next(filter(None, map(_nearest_word, texts)), "")
+
+
+# Of the words that columns of few words hold, the one that a text in quotes was meant to be.
+def _nearest_word(text: str) -> str:
+    words = [str(word) for known in CLOSED.values() for word in known]
+    return next(filter(None, (nearest(one, words) for one in _QUOTED.findall(text) or [text])), "").strip(
+        " ()"
+    )
+
+
+def _why_not_both(one: Clause, other: Clause) -> tuple[str, str]:
+    reads = {name for clause in (one, other) for term in terms_of(clause) for name in term.reads}
+    allowed = ", ".join(sorted(NEGATIVE_PRICES))
+    why = f" (only prices of {allowed} may be 0 or less)" if "asset_class" in reads else ""
+    hint = "write OR where either may hold, or mend one of them" if not why else _MEND
+    return f"{one.text} and {other.text} are never true together{why}", hint
+
+
+def _dead_clauses(route: Route, clause: Clause, space: Space) -> Iterator[Finding]:
+    if not space.ever(clause):
+        why, suggestion = _why(clause, space)
+        yield _finding(
+            route, "warning", "condition.dead_clause", f"{why}: the rest decides alone", suggestion
+        )
+        return
+    for part in clause.parts:
+        yield from _dead_clauses(route, part, space)
+
+
+# Text is compared letter by letter, which puts '1d' before '1h' and '15m' before '1m'.
+def _alphabetical(route: Route, formula: Formula) -> Iterator[Finding]:
+    for term in terms_of(formula):
+        name = term.reads[0] if len(term.reads) == 1 else ""
+        if name in TEXTS and isinstance(term.node, _LETTERS):
+            serious, clause = name in CLOSED, term.node.sql()
+            hint = f"name them: {name} IN (…)" if serious else ""
+            message = f"{clause} compares letter by letter"
+            if name == "timeframe":
+                message += ", not by length: '1d' comes before '1h'"
+            yield _finding(route, "warning" if serious else "info", "condition.alphabetical", message, hint)
