@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _INDENT: Final = "  "
 _GAP: Final = "  "  # between a mark and what follows it
-_SHOWN: Final = ("open", "high", "low", "close", "volume", "data_quality_score", "is_realtime")
+_NUMBERS: Final = ("open", "high", "low", "close", "volume")
+_ABOUT: Final = ("data_quality_score", "is_realtime")
 
 
 class Line(NamedTuple):
@@ -88,7 +89,8 @@ def _point(told: Explanation) -> Iterator[Line]:
     yield Line(
         0, f"{point.symbol} {point.timeframe} {time}", f"{point.asset_class} from {point.source}", "head"
     )
-    yield Line(1, "", _listed((name, getattr(point, name)) for name in _SHOWN))
+    for names in (_NUMBERS, _ABOUT):
+        yield Line(1, "", _listed((name, getattr(point, name)) for name in names))
     if point.technical_indicators:
         yield Line(1, "", _listed(point.technical_indicators.items()))
     if told.notes:

@@ -326,7 +326,8 @@ def test_story_reads_from_the_point_to_the_files(tmp_path: Path):
     )
     assert str(explain(table, POINT)).splitlines() == [
         "AAPL 1d 2024-01-01T00:00:00Z  equity from exchange-a",
-        "  open 10, high 16, low 9, close 15, volume null, data_quality_score 0.99, is_realtime false",
+        "  open 10, high 16, low 9, close 15, volume null",
+        "  data_quality_score 0.99, is_realtime false",
         "  rsi 71",
         "",
         "r0: no match",

@@ -61,7 +61,9 @@ def _found(file: str | None, point: str | None, row: int | None, format_: str | 
 
 
 # What does not fit goes on where the line began.
-def _drawn(line: Line) -> Padding:
+def _drawn(line: Line) -> Padding | str:
+    if not str(line):
+        return ""
     mark, rest = screen.printable(line.mark), screen.printable(line.rest)
     text = Text.assemble((mark, _STYLES[line.tone]), rest, overflow="fold")
     return Padding(text, (0, 0, 0, 2 * line.depth), expand=False)
