@@ -60,9 +60,14 @@ def _batches(route: Route) -> Iterator[Finding]:
         hint = f"raise rate_limit to {size:,}, or lower batch_size"
         yield _found("warning", "rate_limit.below_batch_size", route, "rate_limit", message, hint)
     if route.max_owed is not None and route.max_owed < size:
+        then = (
+            "its oldest points become dead letters"
+            if route.at_max_owed == "dead_letter"
+            else "the door closes"
+        )
         message = (
             f"max_owed {route.max_owed:,} is reached before a write of {size:,} points is full: "
-            f"every write waits for batch_timeout, {route.batch_timeout:g} s"
+            f"{then}, unless batch_timeout, {route.batch_timeout:g} s, comes first"
         )
         hint = "make max_owed several times the batch_size"
         yield _found("warning", "max_owed.below_batch_size", route, "max_owed", message, hint)

@@ -48,6 +48,7 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {"volume": (0.0, inf), "data_qua
 ORDERED: Final = (("low", "open"), ("low", "close"), ("low", "high"), ("open", "high"), ("close", "high"))
 
 _INDICATORS: Final = "technical_indicators"
+_ANYTHING: Final = ("anything",)
 _NULLABLE: Final = ("volume", _INDICATORS)
 _SOME_NAMES: Final = ("AAPL", "BTC/USDT", "EURUSD", *(f"N{n}" for n in range(600)))
 _ORDERS: Final = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
@@ -137,10 +138,11 @@ def terms_of(formula: Formula) -> Iterator[Term]:
             node, _ = without_not(clause)
             yield Term(("sql", node.sql()), translate_tree(node), node, _reads(node))
     elif isinstance(formula, pl.Expr):
-        reads = sorted(set(formula.meta.root_names()))
-        yield Term(("polars", _bytes_of(formula)), formula, None, tuple(reads))
+        constant = () if formula.meta.is_literal() else _ANYTHING
+        reads = tuple(sorted(set(formula.meta.root_names()))) or constant
+        yield Term(("polars", _bytes_of(formula)), formula, None, reads)
     else:
-        yield Term(("python", f"{id(formula.function)}"), pl.lit(None), None, ("anything",))
+        yield Term(("python", f"{id(formula.function)}"), pl.lit(None), None, _ANYTHING)
 
 
 def without_not(clause: Clause) -> tuple[exp.Expr, bool]:

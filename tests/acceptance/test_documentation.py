@@ -34,7 +34,7 @@ def files_of(page: str) -> dict[str, str]:
     return {option.partition("file=")[2]: text for _, option, text in found if "file=" in option}
 
 
-@pytest.mark.parametrize("name, text", [pytest.param(*block, id=block[0]) for block in blocks("console")])
+@pytest.mark.parametrize(("name", "text"), [pytest.param(*block, id=block[0]) for block in blocks("console")])
 def test_command_says_what_the_page_shows(name, text, tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     for file, content in files_of(name.partition(":")[0]).items():

@@ -336,8 +336,16 @@ class Slow(MemoryDestination):
             "warning",
             "max_owed.below_batch_size",
             "max_owed",
-            "max_owed 50 is reached before a write of 100 points is full: every write waits for "
-            "batch_timeout, 30 s",
+            "max_owed 50 is reached before a write of 100 points is full: the door closes, unless "
+            "batch_timeout, 30 s, comes first",
+        ),
+        (
+            {"batch_size": 100, "max_owed": 50, "at_max_owed": "dead_letter"},
+            "warning",
+            "max_owed.below_batch_size",
+            "max_owed",
+            "max_owed 50 is reached before a write of 100 points is full: its oldest points become dead "
+            "letters, unless batch_timeout, 5 s, comes first",
         ),
         (
             {"rate_limit": 0.5, "max_owed": 10_000},

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from router.decode import decode_json
 from router.errors import ConfigError, DecodeError
-from router.files import read_bars
+from router.files import Chunk, read_bars
 
 _WITH_LINE: Final = re.compile(r"(?P<file>.+):(?P<line>[0-9]{1,15})", re.DOTALL)
 
@@ -30,7 +30,7 @@ def of_text(point: str, row: int | None) -> OneRow:
         DecodeError: It is not JSON, or no point.
         ConfigError: ``row``, if it holds several and none is named, or fewer than that.
     """
-    return _of_list(decode_json(point.encode(errors="replace")), "--point", row)
+    return _of_list(decode_json(point.encode(errors="surrogateescape")), "--point", row)
 
 
 def of_input(row: int | None, format_: str | None) -> OneRow:
@@ -46,7 +46,7 @@ def of_input(row: int | None, format_: str | None) -> OneRow:
         except DecodeError as error:
             if error.code != "envelope.not_json":
                 raise
-    return _of_bars(BytesIO(data), "standard input", format_, row=row)
+    return _at_row(BytesIO(data), "standard input", row, format_)
 
 
 def of_file(name: str, row: int | None, format_: str | None) -> OneRow:
@@ -57,10 +57,10 @@ def of_file(name: str, row: int | None, format_: str | None) -> OneRow:
     """
     named = None if Path(name).exists() else _WITH_LINE.fullmatch(name)
     if named is None:
-        return _of_bars(Path(name), name, format_, row=row)
+        return _at_row(Path(name), name, row, format_)
     if row is not None:
         raise ConfigError("row", name, "names a line already: leave out --row")
-    return _of_bars(Path(named["file"]), named["file"], format_, line=int(named["line"]))
+    return _at_line(named["file"], int(named["line"]), format_)
 
 
 def _of_list(rows: Sequence[Any], name: str, row: int | None) -> OneRow:
@@ -72,35 +72,35 @@ def _of_list(rows: Sequence[Any], name: str, row: int | None) -> OneRow:
     return OneRow([rows[at]], f"{name}, row {at + 1}")
 
 
-# Rows are counted over the chunks; of a frame a slice is taken, so that it is judged as `send` has it judged.
-def _of_bars(
-    source: Path | BinaryIO,
-    name: str,
-    format_: str | None,
-    *,
-    row: int | None = None,
-    line: int | None = None,
-) -> OneRow:
-    found, count, last = None, 0, 0
+def _at_line(name: str, line: int, format_: str | None) -> OneRow:
+    last = 0
+    for chunk in read_bars(Path(name), format=format_):
+        if line in chunk.lines:
+            return _row_of(chunk, chunk.lines.index(line))
+        last = chunk.lines[-1]
+    raise ConfigError("row", f"{name}:{line}", f"no row starts on this line: the last starts on {last:,}")
+
+
+# Without a row there must be one only, which is known when all were seen.
+def _at_row(source: Path | BinaryIO, name: str, row: int | None, format_: str | None) -> OneRow:
+    count, found = 0, None
     for chunk in read_bars(source, format=format_):
-        wanted = None if row is None else row - 1 - count
-        at = _position(chunk.lines, line) if line is not None else wanted or 0
-        if found is None and at is not None and 0 <= at < len(chunk):
-            found = OneRow(chunk.rows[at : at + 1], chunk.where(at))
-            if row is not None or line is not None:
-                return found
-        count, last = count + len(chunk), chunk.lines[-1]
-    if found is not None and count == 1:
-        return found
-    if line is not None:
-        raise ConfigError("row", f"{name}:{line}", f"no row starts on this line: the last starts on {last:,}")
-    if row is not None or not count:
+        at = (row or 1) - 1 - count
+        count += len(chunk)
+        if row is None and count > 1:
+            raise _which(name)
+        if 0 <= at < len(chunk):
+            found = _row_of(chunk, at)
+            if row is not None:
+                break
+    if found is None:
         raise ConfigError("row", name, f"has no row {row or 1:,}: it holds {count:,}")
-    raise _which(name)
+    return found
 
 
-def _position(lines: Sequence[int], line: int) -> int | None:
-    return lines.index(line) if line in lines else None
+# Of a frame a slice is taken, so that it is judged as `send` has it judged.
+def _row_of(chunk: Chunk, at: int) -> OneRow:
+    return OneRow(chunk.rows[at : at + 1], chunk.where(at))
 
 
 def _which(name: str) -> ConfigError:
