@@ -19,10 +19,15 @@ def is_name(text: object) -> bool:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name most like this one, or nothing."""
+    found = nearest_name(name, known)
+    return "" if found is None else f" (did you mean {found!r}?)"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name most like this one; None: none is."""
     words = list(known)
     close = difflib.get_close_matches(name, words, n=5) or [w for w in words if w.lower() == name.lower()]
-    found = max(close, key=partial(_likeness, name), default=None)
-    return "" if found is None else f" (did you mean {found!r}?)"
+    return max(close, key=partial(_likeness, name), default=None)
 
 
 # Of two that are as much alike, '1d' is meant by '1day' rather than '1y'.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from destinations import load_routes
 from tests.acceptance.fleet_fixture import CANDLEFLEET, clean_environment, run
 from workers.settings import Settings
 
@@ -50,6 +51,12 @@ def test_python_example_runs_as_it_stands(text, tmp_path):
         [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in blocks("yaml")])
+def test_yaml_example_is_a_routes_file(text, tmp_path):
+    (tmp_path / "routes.yaml").write_text(text)
+    assert len(load_routes(tmp_path / "routes.yaml"))
 
 
 def test_every_make_target_that_is_named_exists():

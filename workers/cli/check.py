@@ -10,10 +10,11 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
+from destinations import load_routes
 from router.check_routes import check_routes
 from router.check_routes_policies import Limits
 from router.findings import SEVERITIES, Finding, worst_first
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from workers.cli import screen
 from workers.cli.show import Json, routes_app
 from workers.connections import check_broker, check_destinations

@@ -8,10 +8,10 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
+from destinations import load_routes
 from router.errors import ConfigError
 from router.explain_lines import Line
 from router.explaining import explain as explained
-from router.table import load_routes
 from workers.cli import screen
 from workers.cli.one_row import OneRow, of_file, of_input, of_text
 from workers.cli.show import Json, RoutesFile
