@@ -14,7 +14,7 @@ from router.cells import Space, TooManyCellsError
 from router.conditions import BROKEN, ColumnCondition
 from router.explain_lines import word
 from router.findings import Finding
-from router.matching import decide
+from router.matching import match
 from router.points import NormalizedDataPoint
 from router.route import Route
 from router.table import RouteTable
@@ -114,13 +114,14 @@ def _candidates(routes: Sequence[Route]) -> Iterator[tuple[Route, Sequence[Route
 
 # Which route takes the example of which: [i, j] is whether the i-th takes one that was made for the j-th.
 def _taken(routes: Sequence[Route]) -> np.typing.NDArray[np.bool_]:
-    examples = [_own_example(route) for route in routes]
-    made = [index for index, point in enumerate(examples) if point is not None]
-    batch = PointBatch.of(point for point in examples if point is not None)
+    examples = [(index, point) for index, route in enumerate(routes) if (point := _own_example(route))]
+    by_columns = RouteTable(route for route in routes if isinstance(route.compiled, ColumnCondition))
+    selections = match(by_columns, PointBatch.of(point for _, point in examples)).selections
+    made_for = np.array([index for index, _ in examples], dtype=np.intp)
     taken = np.zeros((len(routes), len(routes)), np.bool_)
     for index, route in enumerate(routes):
-        if isinstance(route.compiled, ColumnCondition) and made:
-            taken[index, np.array(made)[decide(route, batch).positions]] = True
+        if route.route_id in selections:
+            taken[index, made_for[selections[route.route_id].positions]] = True
     return taken
 
 

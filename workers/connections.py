@@ -14,7 +14,7 @@ from workers.settings import broker_url, settings
 from workers.store import Store
 
 
-def check_destinations(table: RouteTable, about_to: Callable[[str], None]) -> Iterator[Finding]:
+def reach_destinations(table: RouteTable, about_to: Callable[[str], None]) -> Iterator[Finding]:
     """Open each destination and close it again; yield those that do not let us.
 
     What opening makes is made: the folder of files, their ledger.
@@ -28,10 +28,10 @@ def check_destinations(table: RouteTable, about_to: Callable[[str], None]) -> It
     }
     for name, destination in table.destinations().items():
         about_to(name)
-        yield from _check_destination(destination, users[name])
+        yield from _reach(destination, users[name])
 
 
-def _check_destination(destination: Destination, route_id: str) -> Iterator[Finding]:
+def _reach(destination: Destination, route_id: str) -> Iterator[Finding]:
     try:
         destination.open()
         destination.close()
@@ -42,7 +42,7 @@ def _check_destination(destination: Destination, route_id: str) -> Iterator[Find
         yield Finding("error", "destination.unreachable", route_id, "destination", message)
 
 
-def check_broker() -> Iterator[Finding]:
+def reach_broker() -> Iterator[Finding]:
     """Yield what is wrong with the broker: not there, evicting, without an append-only file, too old."""
     s, url = settings(), broker_url()
     if url is None:

@@ -70,11 +70,11 @@ def test_exit_code_and_last_line_tell_the_outcome(checked, text, options, code, 
     assert said.out.splitlines()[-1] == summary
 
 
-def test_finding_is_told_with_its_place_its_code_and_what_to_do(checked):
+def test_finding_is_told_with_its_place_its_code_and_what_to_do(checked, tmp_path):
     said = checked(BROKEN)
     assert " ".join(said.out.split()).startswith(
-        "error daily.condition: timeframe = '1d' and timeframe = '1h' are never true together, so the route "
-        "never takes a point [condition.never] → write OR where either may hold, or mend one of them"
+        f"error {tmp_path}/routes.py:6: daily.condition: timeframe = '1d' and timeframe = '1h' are never true "
+        "together, so the route never takes a point [condition.never] → write OR where either may hold, or mend one of them"
     )
 
 
@@ -97,6 +97,46 @@ def test_file_that_cannot_be_loaded_is_another_exit_code(checked, candlefleet, t
     assert "did you mean 'timeframe'?" in said.err
     missing = candlefleet("routes", "check", str(tmp_path / "no.py"), environment={})
     assert missing.code == 2
+
+
+MISTAKEN = """\
+destinations:
+  bars: {kind: memory}
+routes:
+  - route_id: daily
+    condition: tmeframe = '1d'
+    destination: bars
+  - route_id: hourly
+    condition: close > 'abc'
+    destination: bras
+"""
+
+
+def test_every_mistake_of_a_yaml_file_is_listed_with_its_line(candlefleet, tmp_path):
+    path = tmp_path / "routes.yaml"
+    path.write_text(MISTAKEN)
+    said = candlefleet("routes", "check", str(path), environment={})
+    told = candlefleet("routes", "check", str(path), "--json", environment={})
+
+    assert (said.code, said.out, told.code, told.err) == (2, "", 2, "")
+    assert [line.split(": ")[0] for line in said.err.splitlines()[1:]] == [f"{path}:{n}" for n in (5, 8, 9)]
+    assert told.json["loaded"] is False
+    assert [one["code"] for one in told.json["findings"]] == [
+        "condition.unknown_field",
+        "condition.type",
+        "destination.undefined",
+    ]
+    assert told.json["findings"][0]["where"] == f"{path}:5: routes[0].condition"
+
+
+def test_findings_in_a_yaml_file_have_their_line(candlefleet, tmp_path):
+    path = tmp_path / "routes.yaml"
+    path.write_text(
+        MISTAKEN.replace("tmeframe", "timeframe").replace("'abc'", "1 and close < 1").replace("bras", "bars")
+    )
+    said = candlefleet("routes", "check", str(path), environment={"COLUMNS": "200"})
+    assert said.code == 1
+    assert f"error    {path}:8: hourly.condition: close > 1 and close < 1 are never true together" in said.out
 
 
 def test_settings_of_the_fleet_are_those_of_the_environment(checked):

@@ -13,11 +13,13 @@ from rich.table import Table
 from destinations import load_routes
 from router.check_routes import check_routes
 from router.check_routes_policies import Limits
+from router.errors import ConfigError, RoutesFileError
 from router.findings import SEVERITIES, Finding, worst_first
+from router.places import located
 from router.table import RouteTable
 from workers.cli import screen
 from workers.cli.show import Json, routes_app
-from workers.connections import check_broker, check_destinations
+from workers.connections import reach_broker, reach_destinations
 from workers.deliveries import TURN_OF_WRITES
 from workers.settings import settings
 
@@ -44,12 +46,14 @@ def check(
     Exit status 0: nothing to mend; 1: an error was found, or with --strict a warning; 2: the file cannot be
     loaded, and every mistake is listed.
     """
-    table = load_routes(file or settings().routes)
+    path = file or settings().routes
+    table = _loaded(path, json=json)
     findings = check_routes(table, _limits())
     if connect:
         findings = _with(_connected(table), findings, table)
+    findings = located(findings, path)
     if json:
-        screen.as_json({**_counts(table), "findings": [finding._asdict() for finding in findings]})
+        screen.as_json({"loaded": True, **_counts(table), "findings": [one._asdict() for one in findings]})
     else:
         screen.out.print(_drawn(findings))
         screen.out.print(_summary(table, findings), soft_wrap=True)
@@ -57,11 +61,24 @@ def check(
         raise typer.Exit(1)
 
 
+# A program gets the mistakes of a file that cannot be loaded as findings too.
+def _loaded(path: Path, *, json: bool) -> RouteTable:
+    try:
+        return load_routes(path)
+    except ConfigError as error:
+        if not json:
+            raise
+        mistakes = error.problems if isinstance(error, RoutesFileError) else (error,)
+        findings = [Finding("error", one.code, "", "", one.message, where=one.where) for one in mistakes]
+        screen.as_json({"loaded": False, "findings": [finding._asdict() for finding in findings]})
+        raise typer.Exit(2) from None
+
+
 def _connected(table: RouteTable) -> list[Finding]:
     with screen.err.status("") as status:
-        found = [*check_destinations(table, lambda name: status.update(f"opening {name}"))]
+        found = [*reach_destinations(table, lambda name: status.update(f"opening {name}"))]
         status.update("asking the broker")
-        return [*found, *check_broker()]
+        return [*found, *reach_broker()]
 
 
 # What was seen from outside is not said again of a destination that could not be opened for it.
@@ -81,7 +98,7 @@ def _drawn(findings: Sequence[Finding]) -> Table:
     drawn.add_column(no_wrap=True)
     drawn.add_column(overflow="fold")
     for finding in findings:
-        place = " ".join(filter(None, (finding.where, finding.about)))
+        place = ": ".join(filter(None, (finding.where, finding.about)))
         hint = f"\n→ {finding.suggestion}" if finding.suggestion else ""
         text = f"{place}: {finding.message} [{finding.code}]{hint}"
         drawn.add_row(f"[{_STYLES[finding.severity]}]{finding.severity}[/]", screen.word_for_word(text))
