@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Final
 
@@ -63,11 +63,11 @@ def _never(route: Route, formula: Formula, space: Space) -> Finding:
     if isinstance(formula, Clause):
         why, suggestion = _why(formula, space)
     else:
-        why, suggestion = f"{route.compiled.text} is never true", _nearest_word(route.compiled.text) or _MEND
+        text = route.compiled.text
+        why, suggestion = f"{text} is never true", _meant(_QUOTED.findall(text)) or _MEND
     severity: Severity = "error" if route.enabled else "info"
-    return _finding(
-        route, severity, "condition.never", f"{why}, so the route never takes a point", suggestion
-    )
+    why += ", so the route never takes a point"
+    return _finding(route, severity, "condition.never", why, suggestion)
 
 
 # A clause that is never true by itself, or two that are never true together, say more than the whole.
@@ -99,31 +99,28 @@ def _reason(term: Term) -> tuple[str, str]:
     if name in NAMES:
         odd = [text for text in texts if not is_name(text)]
         return (f"no {name} is {', '.join(map(repr, odd))}" if odd else "that is not the case it gives"), ""
-    return _NEVER_ABOUT.get(name, ""), next(filter(None, map(_nearest_word, texts)), "")
+    return _NEVER_ABOUT.get(name, ""), _meant(texts)
 
 
-# Of the words that columns of few words hold, the one that a text in quotes was meant to be.
-def _nearest_word(text: str) -> str:
+# The first known word that one of some texts was meant to be.
+def _meant(texts: Iterable[str]) -> str:
     words = [str(word) for known in CLOSED.values() for word in known]
-    return next(filter(None, (nearest(one, words) for one in _QUOTED.findall(text) or [text])), "").strip(
-        " ()"
-    )
+    return next(filter(None, (nearest(text, words) for text in texts)), "").strip(" ()")
 
 
 def _why_not_both(one: Clause, other: Clause) -> tuple[str, str]:
     reads = {name for clause in (one, other) for term in terms_of(clause) for name in term.reads}
-    allowed = ", ".join(sorted(NEGATIVE_PRICES))
-    why = f" (only prices of {allowed} may be 0 or less)" if "asset_class" in reads else ""
-    hint = "write OR where either may hold, or mend one of them" if not why else _MEND
-    return f"{one.text} and {other.text} are never true together{why}", hint
+    message = f"{one.text} and {other.text} are never true together"
+    if "asset_class" in reads and not reads.isdisjoint(PRICES):
+        return f"{message} (only prices of {', '.join(sorted(NEGATIVE_PRICES))} may be 0 or less)", _MEND
+    return message, "write OR where either may hold, or mend one of them"
 
 
 def _dead_clauses(route: Route, clause: Clause, space: Space) -> Iterator[Finding]:
     if not space.ever(clause):
         why, suggestion = _why(clause, space)
-        yield _finding(
-            route, "warning", "condition.dead_clause", f"{why}: the rest decides alone", suggestion
-        )
+        why += ": the rest decides alone"
+        yield _finding(route, "warning", "condition.dead_clause", why, suggestion)
         return
     for part in clause.parts:
         yield from _dead_clauses(route, part, space)

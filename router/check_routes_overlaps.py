@@ -17,6 +17,7 @@ from router.findings import Finding
 from router.matching import match
 from router.points import NormalizedDataPoint
 from router.route import Route
+from router.schema import COLUMNS
 from router.table import RouteTable
 from router.terms import formula_of, terms_of
 
@@ -90,7 +91,7 @@ def _example(space: Space, first: Route, second: Route) -> str | None:
         if _takes(first, point) and _takes(second, point):
             terms = [term for route in (first, second) for term in terms_of(formula_of(route))]
             read = dict.fromkeys(name.partition("[")[0] for term in terms for name in term.reads)
-            return ", ".join(f"{name} {word(getattr(point, name))}" for name in read)
+            return ", ".join(f"{name} {word(getattr(point, name))}" for name in read if name in COLUMNS)
     return None
 
 

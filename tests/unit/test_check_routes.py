@@ -75,6 +75,10 @@ NEVER = [
         "close < 0 and asset_class = 'equity' are never true together "
         "(only prices of futures may be 0 or less)",
     ),
+    (
+        "asset_class = 'etf' and asset_class = 'index'",
+        "asset_class = 'etf' and asset_class = 'index' are never true together",
+    ),
     ("data_quality_score > 1", "data_quality_score > 1 is never true (a score is from 0 to 1)"),
     ("volume < 0", "volume < 0 is never true (a volume is 0 or more, or absent)"),
     ("close > 1 and abs(volume) < 0", "ABS(volume) < 0 is never true (a volume is 0 or more, or absent)"),
