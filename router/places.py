@@ -12,7 +12,7 @@ from router.problems import Problems
 from router.route import DEFAULT_ROUTE_ID
 from router.yaml_text import read_yaml
 
-#: A route's id and a field of it; without a field the route, without an id the file.
+#: A route's id and a field of it; without a field the route itself, without an id a part of the file.
 Place = tuple[str, str]
 
 
@@ -37,9 +37,8 @@ def _where(finding: Finding, path: Path, lines: dict[Place, int]) -> str:
 def _in_python(path: Path) -> Iterator[tuple[Place, int]]:
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Assign):
-            for target in node.targets:
-                yield ("", getattr(target, "id", "")), node.lineno
-        if isinstance(node, ast.Call):
+            yield from ((("", name.id), node.lineno) for name in node.targets if isinstance(name, ast.Name))
+        elif isinstance(node, ast.Call):
             fields = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg is not None}
             named = fields.get("route_id")
             if isinstance(named, ast.Constant):
@@ -50,7 +49,7 @@ def _in_python(path: Path) -> Iterator[tuple[Place, int]]:
 def _in_yaml(path: Path) -> Iterator[tuple[Place, int]]:
     problems = Problems(str(path))
     content: dict[str, Any] = read_yaml(path.read_bytes(), problems)
-    ids = [route["route_id"] for route in content["routes"]]
+    ids = [route["route_id"] for route in content.get("routes", [])]
     for key_path, line in problems.lines.items():
         match key_path:
             case (str() as name,):

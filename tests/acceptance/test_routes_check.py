@@ -73,8 +73,8 @@ def test_exit_code_and_last_line_tell_the_outcome(checked, text, options, code, 
 def test_finding_is_told_with_its_place_its_code_and_what_to_do(checked, tmp_path):
     said = checked(BROKEN)
     assert " ".join(said.out.split()).startswith(
-        f"error {tmp_path}/routes.py:6: daily.condition: timeframe = '1d' and timeframe = '1h' are never true "
-        "together, so the route never takes a point [condition.never] "
+        f"error {tmp_path}/routes.py:6: daily.condition: timeframe = '1d' and timeframe = '1h' are never "
+        "true together, so the route never takes a point [condition.never] "
         "→ write OR where either may hold, or mend one of them"
     )
 

@@ -12,7 +12,7 @@ from router.places import located
 PYTHON = """\
 from router import Route
 
-common = {"destination": None}
+common, other = {"destination": None}, 1
 routes = [
     Route(
         route_id="written",
