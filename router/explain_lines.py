@@ -65,7 +65,7 @@ def word(value: Any) -> str:
     if isinstance(value, datetime):
         return f"'{value.isoformat().removesuffix('+00:00')}Z'"
     if isinstance(value, str):
-        return f"'{value.__str__()}'"
+        return "'" + value.replace("'", "''") + "'"
     if isinstance(value, float):
         return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, Mapping):
@@ -86,9 +86,8 @@ def _point(told: Explanation) -> Iterator[Line]:
     point = told.point
     assert point is not None
     time = word(point.timestamp).strip("'")
-    yield Line(
-        0, f"{point.symbol} {point.timeframe} {time}", f"{point.asset_class} from {point.source}", "head"
-    )
+    bar = f"{point.symbol} {point.timeframe} {time}"
+    yield Line(0, bar, f"{point.asset_class} from {point.source}", "head")
     for names in (_NUMBERS, _ABOUT):
         yield Line(1, "", _listed((name, getattr(point, name)) for name in names))
     if point.technical_indicators:
@@ -153,7 +152,7 @@ def _policy(policy: Mapping[str, Any]) -> str:
         f"priority {policy['priority']}",
         *([f"{rate:g} points/s"] if rate else []),
         *([f"owes at most {owed:,}, then {policy['at_max_owed']}"] if owed else []),
-        f"{retries} retries",
+        "1 retry" if retries == 1 else f"{retries} retries",
     ]
     return ", ".join(parts)
 
