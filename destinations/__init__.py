@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from destinations.file import FileDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
     from destinations.memory import MemoryDestination
-    from destinations.routes_file import load_routes
+    from destinations.routes_file import load_routes, load_routes_file
 
 __all__ = [
     "REGISTRY",
@@ -29,6 +29,7 @@ __all__ = [
     "StandardOutputDestination",
     "load",
     "load_routes",
+    "load_routes_file",
 ]
 
 #: Every kind of destination, and where its class is.
@@ -45,6 +46,7 @@ _PUBLIC: Final = {
         *REGISTRY.values(),
         "destinations.file:FileDestination",
         "destinations.routes_file:load_routes",
+        "destinations.routes_file:load_routes_file",
     )
 }
 

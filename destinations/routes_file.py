@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from destinations import load
 from router.errors import ConfigError
 from router.python_routes import load_python_routes
+from router.route_tests import RoutesFile
 from router.table import RouteTable
 from router.yaml_routes import load_yaml_routes
 
@@ -14,7 +16,16 @@ _YAML: Final = (".yaml", ".yml")
 
 
 def load_routes(path: str | Path) -> RouteTable:
-    """Load a routes file and return its table.
+    """Load a routes file and return its table: `load_routes_file` without the tests.
+
+    Raises:
+        ConfigError: What is wrong with it.
+    """
+    return load_routes_file(path).table
+
+
+def load_routes_file(path: str | Path) -> RoutesFile:
+    """Load a routes file and return its table and its tests.
 
     A file in Python is run afresh at every call; one in YAML is only read. Modules in its folder can be
     imported by it, or named in it.
@@ -23,8 +34,6 @@ def load_routes(path: str | Path) -> RouteTable:
         ConfigError: What is wrong with it, with its file, line and place; of a file in YAML, everything
             that is, as a `RoutesFileError`. ``file.kind``: it is neither.
     """
-    from destinations import load
-
     suffix = Path(path).suffix.lower()
     if suffix == ".py":
         return load_python_routes(path)

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from destinations import CSVDestination, JSONLinesDestination
-from router import NormalizedDataPoint, Route, RoutePriority
+from router import NormalizedDataPoint, Route, RoutePriority, RouteTest
 
 EXPORTS = Path(os.environ.get("CANDLEFLEET_EXPORTS", "exports"))
 
@@ -44,3 +44,29 @@ routes = [
 default_destination = JSONLinesDestination(
     str(EXPORTS / "unmatched"), filename_pattern="{symbol}_{timeframe}.jsonl"
 )
+
+# Run by `candlefleet routes test examples/routes.py`; what a point leaves out is filled in.
+tests = [
+    RouteTest(
+        name="a day that moves more than 10 % is in both files",
+        points=[{"symbol": "AAPL", "open": 100, "close": 111}, {"symbol": "AAPL", "open": 100, "close": 89}],
+        routes=["csv_daily", "large_moves"],
+        payload={"large_moves": {"symbol": "AAPL", "open": 100}},
+        destinations={"large_moves": "large_moves"},
+    ),
+    RouteTest(
+        name="a quiet day of an index is no large move",
+        points={"symbol": "^GSPC", "asset_class": "index", "close": 1248.81},
+        routes=["csv_daily", "jsonl_index"],
+    ),
+    RouteTest(
+        name="an hourly bar matches no route",
+        points={"timeframe": "1h"},
+        routes=["default"],
+    ),
+    RouteTest(
+        name="a bar that closes above its high is refused at the door",
+        points={"high": 10, "low": 9, "close": 11},
+        invalid=["ohlc.out_of_range"],
+    ),
+]

@@ -25,6 +25,7 @@ from router.explaining import Explanation, explain
 from router.matching import Failure, Matches, match
 from router.points import NormalizedDataPoint
 from router.route import Destination, Route, RoutePriority
+from router.route_tests import RouteTest
 from router.router import DataRouter
 from router.rows import Rows
 from router.rules import Rules
@@ -61,6 +62,7 @@ __all__ = [
     "Route",
     "RoutePriority",
     "RouteTable",
+    "RouteTest",
     "RouterStats",
     "RoutesFileError",
     "Rows",

@@ -53,7 +53,7 @@ class Problems:
         if self.is_lost(path):
             return
         line = at[0] if at else self._line(path)
-        place = ":".join(map(str, [self.file, *(at or ([line] if line else []))]))
+        place = ":".join(map(str, [self.file, *at])) if at else self.place(path)
         where = f"{place}: {spelled(path)}" if path else place
         self._found.setdefault((line, code, message), ConfigError(code, where, message))
 
@@ -61,6 +61,11 @@ class Problems:
         """Add a mistake after which nothing more is said of a value, nor of what is in it."""
         self.add(path, code, message)
         self._lost.add(path)
+
+    def place(self, path: KeyPath) -> str:
+        """Return the file and the line of a value, or of what it is missing from: ``routes.yaml:12``."""
+        line = self._line(path)
+        return f"{self.file}:{line}" if line else self.file
 
     def is_lost(self, path: KeyPath) -> bool:
         """Return whether a value, or one it is in, was given up."""

@@ -15,15 +15,18 @@ from router.conditions import said
 from router.errors import ConfigError
 from router.imports import modules_beside
 from router.names import nearest
+from router.problems import spelled
+from router.route_tests import RoutesFile, RouteTest, faults
 from router.table import RouteTable
 
 
-def load_python_routes(path: str | Path) -> RouteTable:
-    """Run a routes file and return its table.
+def load_python_routes(path: str | Path) -> RoutesFile:
+    """Run a routes file and return its table and its tests.
 
     The file is Python and defines ``routes = [Route(...), ...]`` with an optional
-    ``default_destination``, or ``router = DataRouter([...], default_destination=...)``. Modules
-    beside it can be imported by it. It runs afresh at every call.
+    ``default_destination``, or ``router = DataRouter([...], default_destination=...)``; and maybe
+    ``tests = [RouteTest(...), ...]``. Modules beside it can be imported by it. It runs afresh at every
+    call.
 
     Raises:
         ConfigError: The file is missing (``file.missing``), cannot be read as Python
@@ -36,7 +39,8 @@ def load_python_routes(path: str | Path) -> RouteTable:
     module = ModuleType(_module_name(file))
     try:
         _run(file, module)
-        return _table_of(module.__dict__)
+        table = _table_of(module.__dict__)
+        return RoutesFile(table, _tests_of(module.__dict__, table, str(path)))
     except ConfigError as error:
         raise error.at(_place(path, file, error)) from error.__cause__
     except (Exception, SystemExit) as error:
@@ -98,3 +102,16 @@ def _table_of(namespace: dict[str, Any]) -> RouteTable:
     if not isinstance(routes, list | tuple):
         raise ConfigError("type", "routes", f"must be a list of Route, not {type(routes).__name__}")
     return RouteTable(routes, namespace.get("default_destination"))
+
+
+def _tests_of(namespace: dict[str, Any], table: RouteTable, path: str) -> dict[str, RouteTest]:
+    tests = namespace.get("tests", [])
+    if not isinstance(tests, list | tuple):
+        raise ConfigError("type", "tests", f"must be a list of RouteTest, not {type(tests).__name__}")
+    known = [route.route_id for route in table.by_priority()]
+    for index, test in enumerate(tests):
+        if not isinstance(test, RouteTest):
+            raise ConfigError("type", f"tests[{index}]", f"must be a RouteTest, not {test!r}")
+        for fault in faults(test, known, table.destinations()):
+            raise ConfigError(fault.code, spelled(("tests", index, *fault.path)), fault.message)
+    return {f"{path}: tests[{index}]": test for index, test in enumerate(tests)}

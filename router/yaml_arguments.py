@@ -44,7 +44,7 @@ def made_of(
     good = _checked(takes, hints, kind, given, path, problems)
     if name is not None and "name" in takes:
         good["name"] = name
-    meant = {nearest_name(field, takes) for field in given if field not in takes}
+    meant = {nearest_name(field, takes) for field in given if not _is_taken(field, takes)}
     absent = {field for field, parameter in takes.items() if field not in good and _is_required(parameter)}
     for field in absent.difference(given, meant):
         problems.add((*path, field), "required", f"missing: {kind} needs one")
@@ -64,6 +64,10 @@ def _takes(make: type[Any]) -> dict[str, inspect.Parameter]:
     }
 
 
+def _is_taken(name: str, takes: Mapping[str, object]) -> bool:
+    return name in takes or "**" in takes
+
+
 def _is_required(parameter: inspect.Parameter) -> bool:
     return parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
 
@@ -79,7 +83,7 @@ def _checked(
     good = {}
     for name, value in given.items():
         at, hint = (*path, name), hints.get(name, Any)
-        if name not in takes and "**" not in takes:
+        if not _is_taken(name, takes):
             known = [known for known in takes if known != "name"]
             it_takes = f"it takes {', '.join(known) or 'nothing'}"
             message = f"{kind} takes no {name!r}{nearest(name, known)}; {it_takes}"
@@ -100,7 +104,8 @@ def _taken(hint: Any, value: Any) -> Any:
     for reading in (value, scalar(value)) if isinstance(value, Referenced) else (value,):
         with suppress(ValidationError):
             return _as(hint, reading)
-    raise ConfigError("type", "", f"must be {_described(hint)}, not {shown(value)}")
+    given = "null" if value is None else shown(value)
+    raise ConfigError("type", "", f"must be {_described(hint)}, not {given}")
 
 
 # As JSON, where a list may be a tuple and a text a path, and yet 'yes' is not true, nor '5' five.
@@ -135,8 +140,9 @@ def _made(
             name = error.where.rpartition(".")[2]
             if name not in absent:
                 problems.add((*path, name) if name in given else path, error.code, error.message)
-            if left.pop(name, None) is None:
+            if name not in left:
                 return None
+            del left[name]
             wrong.add(name)
         except (Exception, SystemExit) as error:  # whatever a class of one's own may raise
             if not wrong:
@@ -148,8 +154,7 @@ def _made(
 
 def _described(hint: Any) -> str:
     if get_origin(hint) in (Union, types.UnionType):
-        said_of = [_described(part) for part in get_args(hint) if part is not PurePath]
-        return " or ".join(dict.fromkeys(said_of))
+        return " or ".join(dict.fromkeys(map(_described, get_args(hint))))
     if get_origin(hint) is Literal:
         return " or ".join(map(repr, get_args(hint)))
     if get_origin(hint) is Callable or hint is Callable:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from router.batch import PointBatch
 from router.names import NAME_RULE, is_name, nearest, nearest_name
 from router.problems import KeyPath, Problems
 from router.route import Destination
@@ -18,19 +17,23 @@ LoadKind = Callable[[str], type[Any]]
 
 
 class StandIn:
-    """Stands where a destination could not be made, so that the rest of the file can be looked at."""
+    """Stands where a destination could not be made, so that the rest of the file can be looked at.
+
+    A file with one in it is refused, so that nothing is ever written to it.
+    """
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
 
-    def open(self) -> None:
-        """Do nothing."""
+    def open(self, *_: object) -> None:
+        """Fail.
 
-    def write_batch(self, batch: PointBatch) -> None:
-        """Do nothing."""
+        Raises:
+            AssertionError: Always.
+        """
+        raise AssertionError("a file without a destination was taken")
 
-    def close(self) -> None:
-        """Do nothing."""
+    write_batch = close = open
 
 
 class Destinations:

@@ -8,38 +8,46 @@ from typing import Any
 
 from router.errors import ConfigError
 from router.imports import imported, modules_beside
-from router.problems import KeyPath, Problems
-from router.route import Destination, Route, RoutePriority
+from router.problems import KeyPath, Problems, spelled
+from router.route import DEFAULT_ROUTE_ID, Destination, Route, RoutePriority
+from router.route_tests import RoutesFile, RouteTest, faults
 from router.table import RouteTable
 from router.yaml_destinations import Destinations, LoadKind, StandIn
 from router.yaml_secrets import OWN_KEY, check_secrets
-from router.yaml_shapes import FileShape, RouteShape, fields_of
+from router.yaml_shapes import FileShape, RouteShape, TestShape, fields_of
 from router.yaml_text import read_yaml
 
 
-def load_yaml_routes(path: str | Path, load_kind: LoadKind) -> RouteTable:
-    """Read a routes file and return its table.
+def load_yaml_routes(path: str | Path, load_kind: LoadKind) -> RoutesFile:
+    """Read a routes file and return its table and its tests.
 
     Args:
         path: The file; what is in its folder can be named by ``module:name``.
         load_kind: Gives the class of a kind of destination, or of a ``module:Class``.
 
     Raises:
-        ConfigError: ``file.missing``.
+        ConfigError: ``file.missing`` or ``file.unreadable``.
         RoutesFileError: Something is wrong with it: every mistake, by line.
     """
     file, problems = Path(path), Problems(str(path))
-    if not file.is_file():
-        raise ConfigError("file.missing", str(path), "no such file")
-    content = read_yaml(file.read_bytes(), problems)
+    content = read_yaml(_bytes_of(file), problems)
     check_secrets(content, problems)
     with modules_beside(file.resolve()):
-        table = _table(content, load_kind, problems)
+        found = _file(content, load_kind, problems)
     problems.raise_any()
-    return table
+    return found
 
 
-def _table(content: object, load_kind: LoadKind, problems: Problems) -> RouteTable:
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError("file.missing", str(file), "no such file") from None
+    except OSError as error:
+        raise ConfigError("file.unreadable", str(file), error.strerror or str(error)) from None
+
+
+def _file(content: object, load_kind: LoadKind, problems: Problems) -> RoutesFile:
     if isinstance(content, dict):
         content = {key: value for key, value in content.items() if not key.startswith(OWN_KEY)}
     file = fields_of(FileShape, content, (), problems)
@@ -53,7 +61,29 @@ def _table(content: object, load_kind: LoadKind, problems: Problems) -> RouteTab
     for name in destinations.unused():
         message = "no route goes there, and it is not the default: use it or take it out"
         problems.add(("destinations", name), "destination.unused", message)
-    return _together(routes, goes_to, destinations, problems)
+    table = _together(routes, goes_to, destinations, problems)
+    known = [*(route.route_id for route in routes), *([] if goes_to is None else [DEFAULT_ROUTE_ID])]
+    names = {route.destination_name or route.route_id for route in [*routes, *table.by_priority()]}
+    tests = {}
+    for index, value in enumerate(file.get("tests", [])):
+        path = ("tests", index)
+        if (test := _test(value, path, known, names, problems)) is not None:
+            tests[f"{problems.place(path)}: {spelled(path)}"] = test
+    return RoutesFile(table, tests)
+
+
+def _test(
+    value: Any, path: KeyPath, route_ids: list[str], names: set[str], problems: Problems
+) -> RouteTest | None:
+    given = fields_of(TestShape, value, path, problems)
+    if not {"name", "points"} <= given.keys():
+        return None
+    test = RouteTest(**given)
+    misspelt = given.keys() != value.keys()  # what is missing then has been said
+    for fault in faults(test, route_ids, names):
+        if not (misspelt and fault.code == "required"):
+            problems.add((*path, *fault.path), fault.code, fault.message)
+    return test
 
 
 # -- routes -----------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ _HOW: Final = "write ${env:NAME}, ${env:NAME:-text} or ${file:PATH}, and $${ for
 
 #: How the names of secrets end, letters only.
 _SECRET: Final = re.compile(
-    r"(?:passwords?|passwd|pwd|passphrase|tokens?|secrets?|apikeys?|accesskey|secretkey|privatekey|signingkey"
+    r"(?:passwords?|passwd|pwd|passphrase|token|secrets?|apikeys?|accesskey|secretkey|privatekey|signingkey"
     r"|credentials?|authorization)$"
 )
 #: user:password@ in a URL, unless it is host:port/path@.

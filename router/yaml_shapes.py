@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, ClassVar, Final, LiteralString, get_type_hints
 
@@ -13,6 +12,7 @@ from router.check_numbers import shown
 from router.names import nearest, nearest_name
 from router.problems import KeyPath, Problems
 from router.route import Route, RoutePriority
+from router.route_tests import RouteTest
 
 
 class Shape(BaseModel):
@@ -97,20 +97,28 @@ _READ_AS: Final[dict[Any, Any]] = {
 }
 
 
-def _route_fields() -> Iterator[tuple[str, Any]]:
-    hints = get_type_hints(Route)
-    for field in fields(Route):
+def _shape(base: type[Shape], of: type[Any]) -> type[Shape]:
+    hints, known = get_type_hints(of), {}
+    for field in fields(of):
         if field.init:
             kind = _OWN.get(field.name) or _READ_AS.get(hints[field.name], Any)
-            yield field.name, (kind, ... if field.default is MISSING else field.default)
+            known[field.name] = (kind, ... if field.default is MISSING else field.default)
+    made: type[Shape] = create_model(base.__name__, __base__=base, **known)  # type: ignore[call-overload]
+    return made
 
 
 class _RouteShape(Shape):
     what = "a route"
 
 
-#: A route: the fields of `Route`, which checks their values.
-RouteShape: Final[type[Shape]] = create_model("RouteShape", __base__=_RouteShape, **dict(_route_fields()))
+class _TestShape(Shape):
+    what = "a test"
+
+
+#: The fields of `Route`, which checks their values.
+RouteShape: Final = _shape(_RouteShape, Route)
+#: The fields of `RouteTest`, at whose values `faults` looks.
+TestShape: Final = _shape(_TestShape, RouteTest)
 
 
 class DestinationShape(Shape):

@@ -8,8 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from destinations import FileDestination, load_routes
+from destinations import FileDestination, load_routes, load_routes_file
 from router import Route, RouteTable, admit, match
+from router.run_tests import run_test
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -49,3 +50,10 @@ def test_both_files_match_the_same_bars(tables: list[RouteTable]):
     one, other = (match(table, bars) for table in tables)
     assert one.selections == other.selections
     assert set(one.selections) == {"csv_daily", "jsonl_index", "large_moves"}
+
+
+@pytest.mark.parametrize("name", ["routes.py", "routes.yaml"])
+def test_tests_of_the_examples_pass(name: str):
+    table, tests = load_routes_file(EXAMPLES / name)
+    assert len(tests) == 4
+    assert {where: run_test(test, table) for where, test in tests.items()} == {where: [] for where in tests}

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
+from destinations import load_routes
 from router.errors import ConfigError
-from router.python_routes import load_python_routes
 
 HEAD = """\
-from router import DataRouter, Route
+from router import DataRouter, Route, RouteTest
 
 class Nowhere:
     def __init__(self, name=None): self.name = name
@@ -31,38 +31,38 @@ def file(tmp_path):
 
 def test_file_defines_routes(file):
     file.write_text(f"{HEAD}routes = [{ROUTE}]\n")
-    table = load_python_routes(file)
+    table = load_routes(file)
     assert (table.route_ids, table.default_destination) == (["csv"], None)
 
 
 def test_file_defines_a_default_destination(file):
     file.write_text(f"{HEAD}routes = [{ROUTE}]\ndefault_destination = Nowhere('rest')\n")
-    assert load_python_routes(str(file)).destination_name("default") == "rest"
+    assert load_routes(str(file)).destination_name("default") == "rest"
 
 
 def test_file_defines_a_router(file):
     file.write_text(f"{HEAD}router = DataRouter([{ROUTE}], default_destination=Nowhere('rest'))\n")
-    assert list(load_python_routes(file).destinations()) == ["csv", "rest"]
+    assert list(load_routes(file).destinations()) == ["csv", "rest"]
 
 
 def test_file_imports_what_lies_beside_it(file):
     (file.parent / "beside_routes_file.py").write_text("LIMIT = 'close > 1'\n")
     file.write_text(f"from beside_routes_file import LIMIT\n{HEAD}routes = [{ROUTE}]\n")
     before = list(sys.path)
-    assert load_python_routes(file).route_ids == ["csv"]
+    assert load_routes(file).route_ids == ["csv"]
     assert sys.path == before
 
 
 def test_file_is_run_afresh_at_every_call(file):
     file.write_text(f"{HEAD}routes = [{ROUTE}]\n")
-    first = load_python_routes(file)
+    first = load_routes(file)
     file.write_text(f"{HEAD}routes = [{ROUTE.replace('csv', 'xyz')}]\n")
-    assert (first.route_ids, load_python_routes(file).route_ids) == (["csv"], ["xyz"])
+    assert (first.route_ids, load_routes(file).route_ids) == (["csv"], ["xyz"])
 
 
 def test_function_of_a_file_can_be_pickled(file):
     file.write_text(f"{HEAD}routes = [{ROUTE.replace(chr(34) + 'close > 1' + chr(34), 'is_daily')}]\n")
-    function = load_python_routes(file).route("csv").condition
+    function = load_routes(file).route("csv").condition
     assert pickle.loads(pickle.dumps(function)) is function
 
 
@@ -81,6 +81,20 @@ BAD_FILES = [
     ("route = []", "required", ": routes", "(did you mean 'route'?)"),
     ("routes = 3", "type", ": routes", "must be a list of Route, not int"),
     ("routes = [here]", "type", ": routes[0]", "must be a Route"),
+    (f"routes = [{ROUTE}]\ntests = 3", "type", ": tests", "must be a list of RouteTest, not int"),
+    (f"routes = [{ROUTE}]\ntests = [3]", "type", ": tests[0]", "must be a RouteTest, not 3"),
+    (
+        f"routes = [{ROUTE}]\ntests = [RouteTest(name='a', points=[{{'clos': 1}}], routes=[])]",
+        "unknown_field",
+        ": tests[0].points[0].clos",
+        "did you mean 'close'",
+    ),
+    (
+        f"routes = [{ROUTE}]\ntests = [RouteTest(name='a', points={{}}, routes=['cvs'])]",
+        "unknown_field",
+        ": tests[0].routes[0]",
+        "did you mean 'csv'",
+    ),
 ]
 
 
@@ -88,7 +102,7 @@ BAD_FILES = [
 def test_bad_file_is_refused_with_its_place_and_the_reason(file, text, code, place, message):
     file.write_text(HEAD + text)
     with pytest.raises(ConfigError) as refusal:
-        load_python_routes(file)
+        load_routes(file)
     assert (refusal.value.code, refusal.value.where) == (code, f"{file}{place}")
     assert message in refusal.value.message
     assert "Traceback" not in str(refusal.value)
@@ -96,5 +110,5 @@ def test_bad_file_is_refused_with_its_place_and_the_reason(file, text, code, pla
 
 def test_missing_file_is_named():
     with pytest.raises(ConfigError) as refusal:
-        load_python_routes("no/such/routes.py")
+        load_routes("no/such/routes.py")
     assert (refusal.value.code, refusal.value.where) == ("file.missing", "no/such/routes.py")

@@ -12,7 +12,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from destinations import CSVDestination, JSONLinesDestination, MemoryDestination, load_routes
+from destinations import (
+    CSVDestination,
+    JSONLinesDestination,
+    MemoryDestination,
+    load_routes,
+    load_routes_file,
+)
 from router import ConfigError, RoutePriority, RoutesFileError, RouteTable
 from router.conditions import ColumnCondition, PointCondition
 
@@ -96,6 +102,44 @@ def test_file_says_what_python_would_say(load: Load):
         "at_max_owed": "dead_letter",
     }.items() <= vars(first).items()
     assert (second.name, second.priority, second.enabled) == ("lines", RoutePriority.NORMAL, True)
+
+
+def test_file_carries_tests_that_know_their_lines(load: Load):
+    load("""\
+        routes: [{route_id: a, condition: "true", destination: {kind: memory}}]
+        tests:
+          - {name: one, points: {close: 5}, routes: [a]}
+          - name: other
+            points: [{close: 5}, {close: null}]
+            invalid: true
+    """)
+    tests = load_routes_file("routes.yaml").tests
+    assert list(tests) == ["routes.yaml:3: tests[0]", "routes.yaml:4: tests[1]"]
+    assert [test.name for test in tests.values()] == ["one", "other"]
+
+
+def test_tests_are_refused_with_the_rest_of_the_file(load: Load):
+    lines = refusals(
+        load,
+        """\
+        routes:
+          - {route_id: a, condition: "true", destination: {kind: memory, nam: x}}
+          - {route_id: a, condition: "true", destination: {kind: memory, name: n}}
+        tests:
+          - {name: one, points: {close: 5}, routes: [a], destinations: {a: n}}
+          - {name: one, points: {symbol: 5}, rutes: [a]}
+          - {points: {}}
+          - 5
+        """,
+    )
+    assert [line.removeprefix("routes.yaml:") for line in lines] == [
+        "2: routes[0].destination.nam: memory takes no 'nam'; it takes refuse [unknown_field]",
+        "3: routes[1].route_id: another route has this id [route.duplicate_id]",
+        "6: tests[1].rutes: a test has no field 'rutes' (did you mean 'routes'?) [unknown_field]",
+        "6: tests[1].points.symbol: must be text, and 5 is not: put it in quotes [type]",
+        "7: tests[2].name: missing: a test needs one [required]",
+        "8: tests[3]: must be a test, a mapping of fields, not a number [type]",
+    ]
 
 
 def test_destination_is_named_by_its_key_or_after_its_route(load: Load):
@@ -340,6 +384,10 @@ BAD_FILES = [
     ),
 ]
 BAD_DESTINATIONS = [
+    (
+        '{kind: "beside_yaml:Own", place: [1]}',
+        "destination.places: missing: beside_yaml:Own needs one [required]",
+    ),
     ("null", "destination: must be the name of a destination, or one itself: {kind: …} [type]"),
     ("5", "destination: must be text, and 5 without quotes is a number: write '5' [type]"),
     ("{path: x}", "destination.kind: missing: a destination needs one [required]"),
@@ -352,7 +400,7 @@ BAD_DESTINATIONS = [
         " filename_pattern, append, include_headers, compression, durability, shared,"
         " guard_formulas [unknown_field]",
     ),
-    ("{kind: csv_file, path: }", "destination.path: must be text, not None [type]"),
+    ("{kind: csv_file, path: }", "destination.path: must be text, not null [type]"),
     (
         "{kind: csv_file, path: x, append: yes}",
         "destination.append: must be true or false, not 'yes' [type]",
@@ -505,6 +553,12 @@ def test_file_that_is_none_is_refused(text: str, code: str):
     with pytest.raises(ConfigError) as refusal:
         load_routes(text)
     assert (refusal.value.code, refusal.value.where) == (code, text)
+
+
+def test_folder_or_file_that_cannot_be_read_is_refused(tmp_path: Path):
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"Is a directory \[file\.unreadable\]"):
+        load_routes(tmp_path / "folder.yaml")
 
 
 def test_secrets_are_shown_by_no_error(load: Load, monkeypatch):

@@ -18,6 +18,7 @@ from router.findings import SEVERITIES, Finding, worst_first
 from router.places import located
 from router.table import RouteTable
 from workers.cli import screen
+from workers.cli.routes import File
 from workers.cli.show import Json, routes_app
 from workers.connections import reach_broker, reach_destinations
 from workers.deliveries import TURN_OF_WRITES
@@ -32,9 +33,7 @@ def register(_app: typer.Typer) -> None:
 
 
 def check(
-    file: Annotated[
-        Path | None, typer.Argument(help="The routes file; CANDLEFLEET_ROUTES otherwise.", show_default=False)
-    ] = None,
+    file: File = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
     connect: Annotated[
         bool, typer.Option("--connect", help="Open and close each destination, and ask the broker.")
