@@ -17,7 +17,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from router.clauses import Clause
 from router.points import NormalizedDataPoint
 from router.rules import Rules
 from router.schema import NEGATIVE_PRICES, PRICES
@@ -32,8 +31,6 @@ from router.terms import (
     Truth,
     indicator,
     representatives,
-    terms_of,
-    without_not,
 )
 
 #: Cells beyond which nobody looks.
@@ -60,7 +57,7 @@ class Space:
         Raises:
             TooManyCellsError: They are more than `MOST_CELLS`.
         """
-        terms = {term.key: term for formula in formulas for term in terms_of(formula)}
+        terms = {term.key: term for formula in formulas for term in formula.terms()}
         self._values = representatives(terms.values())
         verdicts = {key: term.verdicts(self._values) for key, term in terms.items()}
         free = [key for key, found in verdicts.items() if FREE in found]
@@ -99,17 +96,11 @@ class Space:
         return true
 
     def _truth(self, formula: Formula) -> Truth:
-        if not isinstance(formula, Clause):
-            return self._of_term(formula)
-        if not formula.parts:
-            said = self._of_term(formula)
-            return _negated(said) if without_not(formula)[1] else said
+        if formula.term is not None:
+            said = self._said[formula.term.key]
+            return _negated(said) if formula.negated else said
         parts = [self._truth(part) for part in formula.parts]
         return _negated(parts[0]) if formula.join == "not" else reduce(_COMBINE[formula.join], parts)
-
-    def _of_term(self, formula: Formula) -> Truth:
-        (term,) = terms_of(formula)
-        return self._said[term.key]
 
     # Axes stand in the order of their names, and so do those of a term.
     def _spread(self, key: str | Key, names: tuple[str, ...], verdicts: Truth) -> Truth:
@@ -139,6 +130,14 @@ class Space:
         for price in prices.values():
             valid = valid & ((price > 0) | self._along("asset_class", np.array(negative)))
         return valid
+
+
+def space_of(*formulas: Formula) -> Space | None:
+    """Return the cells of some conditions; None: they are too many to look at."""
+    try:
+        return Space(*formulas)
+    except TooManyCellsError:
+        return None
 
 
 def _negated(truth: Truth) -> Truth:

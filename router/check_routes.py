@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from router.cells import space_of
 from router.check_routes_conditions import check_condition
 from router.check_routes_overlaps import check_overlaps
 from router.check_routes_policies import Limits, check_policy
 from router.findings import SEVERITIES, Finding, worst_first
 from router.route import DEFAULT_ROUTE_ID, Route
 from router.table import RouteTable
+from router.terms import formula_of
 
 #: What destinations say of themselves that is no error.
 _WARNINGS: Final = frozenset({"disk.nearly_full"})
@@ -26,20 +28,23 @@ def check_routes(table: RouteTable, limits: Limits | None = None) -> list[Findin
         table: The routes.
         limits: The settings of the fleet that will run them; None: what depends on them is not looked at.
     """
-    found = [*_of_routes(table, limits), *check_overlaps(table), *_of_destinations(table)]
+    formulas = {route.route_id: formula_of(route) for route in table}
+    spaces = {route_id: space_of(formula) for route_id, formula in formulas.items()}
+    found = [*_of_destinations(table), *check_overlaps(table, formulas, spaces)]
+    for route in table:
+        found += _of_enabled(route)
+        found += check_condition(route, formulas[route.route_id], spaces[route.route_id])
+        found += check_policy(route, limits)
     always = {one.route_id for one in found if one.code == "condition.always"}
     greedy = next((route for route in table if route.enabled and route.route_id in always), None)
     found += _of_default(table, greedy)
     return worst_first(found, table.route_ids)
 
 
-def _of_routes(table: RouteTable, limits: Limits | None) -> Iterator[Finding]:
-    for route in table:
-        if not route.enabled:
-            message = "is disabled: it takes nothing, and delivers what it owes"
-            yield Finding("info", "route.disabled", route.route_id, "enabled", message)
-        yield from check_condition(route)
-        yield from check_policy(route, limits)
+def _of_enabled(route: Route) -> Iterator[Finding]:
+    if not route.enabled:
+        message = "is disabled: it takes nothing, and delivers what it owes"
+        yield Finding("info", "route.disabled", route.route_id, "enabled", message)
 
 
 # Given the first route that takes everything, if there is one.

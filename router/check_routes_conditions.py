@@ -9,14 +9,13 @@ from typing import Final
 
 from sqlglot import exp
 
-from router.cells import Space, TooManyCellsError
-from router.clauses import Clause
+from router.cells import Space
 from router.conditions import PointCondition
 from router.findings import Finding, Severity
 from router.names import nearest
 from router.route import Route
 from router.schema import NEGATIVE_PRICES, PRICES, TEXTS
-from router.terms import CLOSED, NAMES, Formula, Term, formula_of, is_name, terms_of
+from router.terms import CLOSED, NAMES, Formula, Term, is_name
 
 _NEVER_ABOUT: Final = {
     "data_quality_score": "a score is from 0 to 1",
@@ -30,28 +29,25 @@ _LETTERS: Final = (exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)
 _MEND: Final = "mend the condition, or take the route away"
 
 
-def check_condition(route: Route) -> Iterator[Finding]:
+def check_condition(route: Route, formula: Formula, space: Space | None) -> Iterator[Finding]:
     """Yield what is to be said of one route's condition; of a callable only that it is one.
 
     What is found holds for every valid point. Not everything that holds is found: a condition too large to
     look at, or that computes with several columns, is given the benefit of the doubt.
     """
-    formula = formula_of(route)
-    if isinstance(formula, PointCondition):
+    if isinstance(route.compiled, PointCondition):
         message = f"{formula.text} is called for every point by itself, which costs about 50 times as much"
         yield _finding(route, "info", "condition.python", message, "say it in SQL where that is possible")
         return
     yield from _alphabetical(route, formula)
-    try:
-        space = Space(formula)
-    except TooManyCellsError:
+    if space is None:
         return
     if not space.ever(formula):
         yield _never(route, formula, space)
     elif space.always(formula):
         message = "is true of every valid point: the route takes them all"
         yield _finding(route, "info", "condition.always", message)
-    elif isinstance(formula, Clause):
+    else:
         yield from _dead_clauses(route, formula, space)
 
 
@@ -60,36 +56,31 @@ def _finding(route: Route, severity: Severity, code: str, message: str, suggesti
 
 
 def _never(route: Route, formula: Formula, space: Space) -> Finding:
-    if isinstance(formula, Clause):
-        why, suggestion = _why(formula, space)
-    else:
-        text = route.compiled.text
-        why, suggestion = f"{text} is never true", _meant(_QUOTED.findall(text)) or _MEND
+    why, suggestion = _why(formula, space)
     severity: Severity = "error" if route.enabled else "info"
     why += ", so the route never takes a point"
     return _finding(route, severity, "condition.never", why, suggestion)
 
 
 # A clause that is never true by itself, or two that are never true together, say more than the whole.
-def _why(clause: Clause, space: Space) -> tuple[str, str]:
-    if not clause.parts:
-        return _why_term(clause)
-    if clause.join == "and":
-        for part in clause.parts:
+def _why(formula: Formula, space: Space) -> tuple[str, str]:
+    if formula.term is not None:
+        return _why_term(formula.text, formula.term)
+    if formula.join == "and":
+        for part in formula.parts:
             if not space.ever(part):
                 return _why(part, space)
-        for one, other in combinations(clause.parts, 2):
+        for one, other in combinations(formula.parts, 2):
             if space.excludes(one, other):
                 return _why_not_both(one, other)
-    return f"no valid point meets {clause.text}", _MEND
+    return f"no valid point meets {formula.text}", _MEND
 
 
-def _why_term(clause: Clause) -> tuple[str, str]:
-    (term,) = terms_of(clause)
+def _why_term(text: str, term: Term) -> tuple[str, str]:
     if not term.reads:
-        return f"{clause.text} is never true", "rest a route by enabled=False"
-    why, hint = _reason(term)
-    return f"{clause.text} is never true{f' ({why})' if why else ''}", hint or _MEND
+        return f"{text} is never true", "rest a route by enabled=False"
+    why, hint = ("", _meant(_QUOTED.findall(text))) if term.node is None else _reason(term)
+    return f"{text} is never true{f' ({why})' if why else ''}", hint or _MEND
 
 
 def _reason(term: Term) -> tuple[str, str]:
@@ -108,27 +99,27 @@ def _meant(texts: Iterable[str]) -> str:
     return next(filter(None, (nearest(text, words) for text in texts)), "").strip(" ()")
 
 
-def _why_not_both(one: Clause, other: Clause) -> tuple[str, str]:
-    reads = {name for clause in (one, other) for term in terms_of(clause) for name in term.reads}
+def _why_not_both(one: Formula, other: Formula) -> tuple[str, str]:
+    reads = {name for formula in (one, other) for term in formula.terms() for name in term.reads}
     message = f"{one.text} and {other.text} are never true together"
     if "asset_class" in reads and not reads.isdisjoint(PRICES):
         return f"{message} (only prices of {', '.join(sorted(NEGATIVE_PRICES))} may be 0 or less)", _MEND
     return message, "write OR where either may hold, or mend one of them"
 
 
-def _dead_clauses(route: Route, clause: Clause, space: Space) -> Iterator[Finding]:
-    if not space.ever(clause):
-        why, suggestion = _why(clause, space)
+def _dead_clauses(route: Route, formula: Formula, space: Space) -> Iterator[Finding]:
+    if not space.ever(formula):
+        why, suggestion = _why(formula, space)
         why += ": the rest decides alone"
         yield _finding(route, "warning", "condition.dead_clause", why, suggestion)
         return
-    for part in clause.parts:
+    for part in formula.parts:
         yield from _dead_clauses(route, part, space)
 
 
 # Text is compared letter by letter, which puts '1d' before '1h' and '15m' before '1m'.
 def _alphabetical(route: Route, formula: Formula) -> Iterator[Finding]:
-    for term in terms_of(formula):
+    for term in formula.terms():
         name = term.reads[0] if len(term.reads) == 1 else ""
         if name in TEXTS and isinstance(term.node, _LETTERS):
             serious, clause = name in CLOSED, term.node.sql()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from router.batch import PointBatch
-from router.cells import Space, TooManyCellsError
+from router.cells import Space, space_of
 from router.conditions import BROKEN, ColumnCondition
 from router.explain_lines import word
 from router.findings import Finding
@@ -19,13 +19,13 @@ from router.points import NormalizedDataPoint
 from router.route import Route
 from router.schema import COLUMNS
 from router.table import RouteTable
-from router.terms import formula_of, terms_of
+from router.terms import Formula
 
 #: Routes of one destination up to which each is compared with each.
-_FEW: Final = 30
+_FEW: Final = 10
 #: Earlier routes that one is compared with, where they are more.
 _MOST_COMPARED: Final = 3
-#: Points of a cell that are tried as an example.
+#: Points of a condition that are tried as examples.
 _MOST_TRIED: Final = 5
 
 _HINT: Final = "keep their conditions apart, or give each a destination of its own"
@@ -35,44 +35,55 @@ class _Overlap(NamedTuple):
     rank: int  # the closest first
     code: str
     how: str  # what the later route takes
-    other: str  # beside the earlier one
+    first: str  # the earlier route
 
 
-def check_overlaps(table: RouteTable) -> Iterator[Finding]:
-    """Yield routes that surely take points which an earlier one delivers to the same destination too."""
-    groups: dict[str, list[Route]] = defaultdict(list)
+class _Looked(NamedTuple):
+    route: Route
+    formula: Formula
+    space: Space | None
+
+
+def check_overlaps(
+    table: RouteTable, formulas: Mapping[str, Formula], spaces: Mapping[str, Space | None]
+) -> Iterator[Finding]:
+    """Yield routes that surely take points which an earlier one delivers to the same destination too.
+
+    Args:
+        table: The routes.
+        formulas: The condition of each route.
+        spaces: The cells of each condition; None where they are too many.
+    """
+    groups: dict[str, list[_Looked]] = defaultdict(list)
     for route in table:
         if route.enabled:
-            groups[table.destination_name(route.route_id)].append(route)
-    for name, routes in groups.items():
-        for route, earlier in _candidates(routes):
-            yield from _check_route(name, route, earlier)
+            looked = _Looked(route, formulas[route.route_id], spaces[route.route_id])
+            groups[table.destination_name(route.route_id)].append(looked)
+    for name, group in groups.items():
+        for one, earlier in _candidates(group):
+            yield from _check_route(name, one, earlier)
 
 
-def _check_route(destination: str, route: Route, earlier: Sequence[Route]) -> Iterator[Finding]:
-    found = [overlap for one in earlier if (overlap := _overlap(one, route)) is not None]
+def _check_route(destination: str, one: _Looked, earlier: Sequence[_Looked]) -> Iterator[Finding]:
+    found = [overlap for other in earlier if (overlap := _overlap(other, one)) is not None]
     if not found:
         return
     overlap, *others = sorted(found)
-    also = f"; the same goes for {', '.join(repr(one.other) for one in others)}" if others else ""
+    also = f"; the same goes for {', '.join(repr(other.first) for other in others)}" if others else ""
     message = (
         f"{overlap.how}, and both deliver to {destination!r}: each keeps its own record, "
         f"so those rows are written twice{also}"
     )
-    yield Finding("warning", overlap.code, route.route_id, "condition", message, _HINT)
+    yield Finding("warning", overlap.code, one.route.route_id, "condition", message, _HINT)
 
 
 # Of two routes of which the first was written earlier.
-def _overlap(first: Route, second: Route) -> _Overlap | None:
-    one, other = formula_of(first), formula_of(second)
-    try:
-        space = Space(one, other)
-    except TooManyCellsError:
-        return None
-    if not (space.ever(one) and space.ever(other)):
+def _overlap(first: _Looked, second: _Looked) -> _Overlap | None:
+    one, other, name = first.formula, second.formula, first.route.route_id
+    space = space_of(one, other)
+    if space is None or not (space.ever(one) and space.ever(other)):
         return None
     within, around = space.implies(other, one), space.implies(one, other)
-    name = first.route_id
     if within and around:
         return _Overlap(0, "overlap.equal", f"takes the same points as {name!r}", name)
     if within:
@@ -86,10 +97,10 @@ def _overlap(first: Route, second: Route) -> _Overlap | None:
 
 
 # A point that both take, by what their conditions read; callables are not called with invented points.
-def _example(space: Space, first: Route, second: Route) -> str | None:
-    for point in islice(space.points(formula_of(first), formula_of(second)), _MOST_TRIED):
-        if _takes(first, point) and _takes(second, point):
-            terms = [term for route in (first, second) for term in terms_of(formula_of(route))]
+def _example(space: Space, first: _Looked, second: _Looked) -> str | None:
+    for point in islice(space.points(first.formula, second.formula), _MOST_TRIED):
+        if _takes(first.route, point) and _takes(second.route, point):
+            terms = [*first.formula.terms(), *second.formula.terms()]
             read = dict.fromkeys(name.partition("[")[0] for term in terms for name in term.reads)
             return ", ".join(f"{name} {word(getattr(point, name))}" for name in read if name in COLUMNS)
     return None
@@ -102,34 +113,25 @@ def _takes(route: Route, point: NormalizedDataPoint) -> bool:
         return False
 
 
-def _candidates(routes: Sequence[Route]) -> Iterator[tuple[Route, Sequence[Route]]]:
-    if len(routes) <= _FEW:
-        for index, route in enumerate(routes):
-            yield route, routes[:index]
-        return
-    taken = _taken(routes)
-    for index, route in enumerate(routes):
-        meets = np.flatnonzero(taken[index, :index] | taken[:index, index])[:_MOST_COMPARED]
-        yield route, [routes[at] for at in meets]
+# Where they are many, a route is compared with those that take an example of it, or of which it takes one.
+def _candidates(group: Sequence[_Looked]) -> Iterator[tuple[_Looked, Sequence[_Looked]]]:
+    meets = None if len(group) <= _FEW else _meets(group)
+    for index, one in enumerate(group):
+        earlier = range(index) if meets is None else np.flatnonzero(meets[index, :index])[:_MOST_COMPARED]
+        yield one, [group[at] for at in earlier]
 
 
-# Which route takes the example of which: [i, j] is whether the i-th takes one that was made for the j-th.
-def _taken(routes: Sequence[Route]) -> np.typing.NDArray[np.bool_]:
-    examples = [(index, point) for index, route in enumerate(routes) if (point := _own_example(route))]
-    by_columns = RouteTable(route for route in routes if isinstance(route.compiled, ColumnCondition))
-    selections = match(by_columns, PointBatch.of(point for _, point in examples)).selections
+def _meets(group: Sequence[_Looked]) -> np.typing.NDArray[np.bool_]:
+    examples = [
+        (index, point)
+        for index, one in enumerate(group)
+        for point in islice(one.space.points(one.formula) if one.space else (), _MOST_TRIED)
+    ]
+    by_columns = [one.route for one in group if isinstance(one.route.compiled, ColumnCondition)]
+    selections = match(RouteTable(by_columns), PointBatch.of(point for _, point in examples)).selections
     made_for = np.array([index for index, _ in examples], dtype=np.intp)
-    taken = np.zeros((len(routes), len(routes)), np.bool_)
-    for index, route in enumerate(routes):
-        if route.route_id in selections:
-            taken[index, made_for[selections[route.route_id].positions]] = True
-    return taken
-
-
-def _own_example(route: Route) -> NormalizedDataPoint | None:
-    formula = formula_of(route)
-    try:
-        found = islice(Space(formula).points(formula), _MOST_TRIED)
-    except TooManyCellsError:
-        return None
-    return next((point for point in found if _takes(route, point)), None)
+    takes = np.zeros((len(group), len(group)), np.bool_)
+    for index, one in enumerate(group):
+        if one.route.route_id in selections:
+            takes[index, made_for[selections[one.route.route_id].positions]] = True
+    return takes | takes.T

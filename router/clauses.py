@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -39,13 +39,6 @@ class Clause:
     def text(self) -> str:
         """What it says, in SQL."""
         return text_of(self.node)
-
-    def terms(self) -> Iterator[Clause]:
-        """Yield the clauses within it that have no parts, from left to right."""
-        if not self.parts:
-            yield self
-        for part in self.parts:
-            yield from part.terms()
 
 
 @dataclass(frozen=True, slots=True)

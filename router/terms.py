@@ -25,8 +25,6 @@ from router.schema import FRAME_SCHEMA, NEGATIVE_PRICES, POINT_SCHEMA, PRICES, T
 from router.sql import stamp, translate_tree
 from router.sql_tree import parse
 
-#: A condition in SQL that was taken apart, a Polars expression, or a callable of which nothing is known.
-Formula = Clause | pl.Expr | PointCondition
 #: What terms say: AND is the least of these, OR the greatest, and NOT what is missing to `TRUE`.
 Truth = npt.NDArray[np.int8]
 Key = tuple[str, str | bytes]
@@ -124,31 +122,54 @@ class Term:
         return bool(folds) and ascii_only and all(folds[0](one.name) != one.name for one in self.literals())
 
 
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A condition, or a part of one, as what it is made of.
+
+    Attributes:
+        text: What it says.
+        join: How its parts are joined: ``and``, ``or``, ``not``; empty: it is a term.
+        parts: What it is made of.
+        term: The term that it is; None: it has parts.
+        negated: It is true where the term is false.
+    """
+
+    text: str
+    join: str = ""
+    parts: tuple[Formula, ...] = ()
+    term: Term | None = None
+    negated: bool = False
+
+    def terms(self) -> Iterator[Term]:
+        """Yield the terms within it, from left to right."""
+        if self.term is not None:
+            yield self.term
+        for part in self.parts:
+            yield from part.terms()
+
+
 def formula_of(route: Route) -> Formula:
-    """Return the condition of a route as something that has terms."""
+    """Return the condition of a route; a callable is a term of which nothing is known."""
+    text = route.compiled.text
     if isinstance(route.condition, str):
-        return split(parse(route.condition))
-    return route.compiled if isinstance(route.compiled, PointCondition) else route.compiled.expr
+        return formula_of_clause(split(parse(route.condition)))
+    if isinstance(route.compiled, PointCondition):
+        unknown = Term(("python", f"{id(route.compiled.function)}"), pl.lit(None), None, _ANYTHING)
+        return Formula(text, term=unknown)
+    expr = route.compiled.expr
+    constant = () if expr.meta.is_literal() else _ANYTHING
+    reads = tuple(sorted(set(expr.meta.root_names()))) or constant
+    return Formula(text, term=Term(("polars", _bytes_of(expr)), expr, None, reads))
 
 
-def terms_of(formula: Formula) -> Iterator[Term]:
-    """Yield the terms of a condition, from left to right."""
-    if isinstance(formula, Clause):
-        for clause in formula.terms():
-            node, _ = without_not(clause)
-            yield Term(("sql", node.sql()), translate_tree(node), node, _reads(node))
-    elif isinstance(formula, pl.Expr):
-        constant = () if formula.meta.is_literal() else _ANYTHING
-        reads = tuple(sorted(set(formula.meta.root_names()))) or constant
-        yield Term(("polars", _bytes_of(formula)), formula, None, reads)
-    else:
-        yield Term(("python", f"{id(formula.function)}"), pl.lit(None), None, _ANYTHING)
-
-
-def without_not(clause: Clause) -> tuple[exp.Expr, bool]:
-    """Return the tree of a clause without parts, and whether a NOT was taken from it."""
+def formula_of_clause(clause: Clause) -> Formula:
+    """Return a condition in SQL, or a part of one, with its terms."""
+    if clause.parts:
+        return Formula(clause.text, clause.join, tuple(map(formula_of_clause, clause.parts)))
     negated = isinstance(clause.node, exp.Not)
-    return (clause.node.this.unnest() if negated else clause.node), negated
+    node = clause.node.this.unnest() if negated else clause.node
+    term = Term(("sql", node.sql()), translate_tree(node), node, _reads(node))
+    return Formula(clause.text, term=term, negated=negated)
 
 
 def representatives(terms: Iterable[Term]) -> dict[str, list[Any]]:

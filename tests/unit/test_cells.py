@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 
 from router.batch import PointBatch
 from router.cells import Space, TooManyCellsError
-from router.clauses import Clause, split
+from router.clauses import split
 from router.conditions import compile_condition
 from router.sql_tree import parse
-from router.terms import Formula
+from router.terms import Formula, formula_of_clause
 from tests.make_conditions import conditions, points, simple, tangled
 
 ANY = conditions(st.one_of(simple, tangled))
 MANY_POINTS = st.lists(points(), min_size=20, max_size=20)
 
 
-def formula(text: str) -> Clause:
-    return split(parse(text))
+def formula(text: str) -> Formula:
+    return formula_of_clause(split(parse(text)))
 
 
 def true_of(text: str, batch: PointBatch) -> list[bool]:
