@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.make import make_values
@@ -79,6 +80,19 @@ def test_standard_input_holds_json_or_what_a_file_may_hold(explained, text, argu
     assert said.json["point"]["symbol"] in ("[red]AAPL", "AAPL")
 
 
+def test_row_of_any_file_that_send_takes_is_explained(explained, tmp_path):
+    pl.read_csv(EQUITY).head(20).write_parquet(tmp_path / "bars.parquet")
+    (tmp_path / "bars.csv").write_text("Date,Open,High,Low,Close,Volume\n2024-01-02,187,188,183,185,9\n")
+    said = explained(f"{tmp_path}/bars.parquet row 16", "--json")
+    assert (said.code, said.json["point"]["timestamp"]) == (0, "2000-03-22T00:00:00Z")
+    given = ("--symbol", "AAPL", "--timeframe", "1d", "--asset-class", "equity", "--source", "mine")
+    said = explained(tmp_path / "bars.csv", *given, "--json")
+    assert (said.code, said.json["matched"]) == (0, ["csv_daily"])
+    ms = "[[1704153600000, 187, 188, 183, 185, 9], [1704240000000, 184, 186, 183, 184, 9]]"
+    said = explained("-", *given, "--row", "2", "--json", stdin=ms)
+    assert (said.code, said.json["point"]["timestamp"]) == (0, "2024-01-03T00:00:00Z")
+
+
 def test_refused_point_is_explained_too(explained):
     said = explained("--point", '{"symbol": "A", "close": NaN}', "--json")
     assert said.code == 0
@@ -109,9 +123,9 @@ def test_file_whose_name_ends_in_a_number_is_a_file(explained, tmp_path):
         (["none.csv:3"], "none.csv: cannot be read"),
         ([EQUITY], "equity_1d.csv: holds several rows: say which with --row N, or as FILE:LINE [row]"),
         ([EQUITY, "--row", "6541"], "equity_1d.csv: has no row 6,541: it holds 6,540 [row]"),
-        ([f"{EQUITY}:1"], "equity_1d.csv:1: no row starts on this line: the last starts on 6,541 [row]"),
-        ([f"{EQUITY}:9999"], "equity_1d.csv:9999: no row starts on this line"),
-        ([f"{EQUITY}:3", "--row", "2"], "names a line already: leave out --row [row]"),
+        ([f"{EQUITY}:1"], "equity_1d.csv:1: no row starts there: the last is equity_1d.csv:6541 [row]"),
+        ([f"{EQUITY}:9999"], "equity_1d.csv:9999: no row starts there"),
+        ([f"{EQUITY}:3", "--row", "2"], "names a row already: leave out --row [row]"),
         (["--point", "{"], "not JSON at line 1, column 2"),
         (["--point", "[1]"], "not a list of points: send a JSON list of objects [envelope.shape]"),
         (["--point", "[{}, {}]"], "--point: holds several rows: say which with --row N"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Final
 
 import typer
@@ -12,8 +13,8 @@ from destinations import load_routes
 from router.errors import ConfigError
 from router.explain_lines import Line
 from router.explaining import explain as explained
-from workers.cli import screen
-from workers.cli.one_row import OneRow, of_file, of_input, of_text
+from workers.cli import reading, screen
+from workers.cli.one_row import Asked, OneRow, of_file, of_input, of_point
 from workers.cli.show import Json, RoutesFile
 from workers.settings import settings
 
@@ -32,16 +33,28 @@ def explain(
     ] = None,
     point: Annotated[str | None, typer.Option(help="The point itself, as JSON.")] = None,
     row: Annotated[int | None, typer.Option(min=1, help="Which row of the file; the first is 1.")] = None,
-    format: Annotated[str | None, typer.Option(help="csv or ndjson; by the file's name otherwise.")] = None,
+    format: reading.Format = None,
+    symbol: reading.Symbol = None,
+    timeframe: reading.Timeframe = None,
+    asset_class: reading.AssetClass = None,
+    source: reading.Source = None,
+    maps: reading.Maps = None,
+    mapping: reading.Mapping = None,
+    tz: reading.Zone = None,
+    fold: reading.Fold = None,
+    unit: reading.Unit = None,
+    stamp: reading.Stamp = None,
     routes: RoutesFile = None,
     json: Json = False,
 ) -> None:
     """Show what becomes of one point: the verdict on it, what each route says of it, where it would go.
 
-    Nothing is sent, no destination is opened, and no broker is needed. Exit status 0: it is explained,
-    whatever the verdict; 2: the routes or the point cannot be read.
+    Files are read as `send` reads them. Nothing is sent, no destination is opened, and no broker is needed.
+    Exit status 0: it is explained, whatever the verdict; 2: the routes or the point cannot be read.
     """
-    found = _found(file, point, row, format)
+    constants = {"symbol": symbol, "timeframe": timeframe, "asset_class": asset_class, "source": source}
+    words = {"zone": tz, "fold": fold, "unit": unit, "stamp": stamp}
+    found = _found(file, point, Asked(row, format, reading.layout_of(mapping, maps, constants, words)))
     table = load_routes(routes or settings().routes)
     story = explained(table, found.rows, where=lambda _: found.where)
     if json:
@@ -51,13 +64,13 @@ def explain(
         screen.out.print(_drawn(line))
 
 
-def _found(file: str | None, point: str | None, row: int | None, format_: str | None) -> OneRow:
+def _found(file: str | None, point: str | None, asked: Asked) -> OneRow:
     if (file is None) == (point is None):
         message = "give either a file (- for standard input) or --point '{\"symbol\": …}'"
         raise ConfigError("required", "explain", message)
     if point is not None:
-        return of_text(point, row)
-    return of_input(row, format_) if file == "-" else of_file(str(file), row, format_)
+        return of_point(point, asked)
+    return of_input(sys.stdin.buffer.read(), asked) if file == "-" else of_file(str(file), asked)
 
 
 # What does not fit goes on where the line began.
