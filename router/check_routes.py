@@ -41,6 +41,12 @@ def check_routes(table: RouteTable, limits: Limits | None = None) -> list[Findin
     return worst_first(found, table.route_ids)
 
 
+def first_users(table: RouteTable) -> dict[str, str]:
+    """Return, for the name of each destination, the first route that delivers to it."""
+    routes = reversed(table.by_priority())
+    return {table.destination_name(route.route_id): route.route_id for route in routes}
+
+
 def _of_enabled(route: Route) -> Iterator[Finding]:
     if not route.enabled:
         message = "is disabled: it takes nothing, and delivers what it owes"
@@ -62,11 +68,9 @@ def _of_default(table: RouteTable, greedy: Route | None) -> Iterator[Finding]:
 
 
 def _of_destinations(table: RouteTable) -> Iterator[Finding]:
+    users = first_users(table)
     for name, destination in table.destinations().items():
-        users = [
-            route.route_id for route in table.by_priority() if table.destination_name(route.route_id) == name
-        ]
         obstacles = getattr(destination, "obstacles", tuple)
         for reason in obstacles():
             severity = SEVERITIES[reason.code in _WARNINGS]
-            yield Finding(severity, reason.code, users[0], f"destination.{reason.field}", reason.message)
+            yield Finding(severity, reason.code, users[name], f"destination.{reason.field}", reason.message)

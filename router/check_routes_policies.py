@@ -55,7 +55,7 @@ def _batches(route: Route) -> Iterator[Finding]:
     if rate is not None and route.write_size != size:
         message = (
             f"a write holds {route.write_size:,} points, not the {size:,} of batch_size: with a rate_limit "
-            f"of {rate:g} points/s it holds those of one second"
+            f"of {rate:,.10g} points/s it holds those of one second"
         )
         hint = f"raise rate_limit to {size:,}, or lower batch_size"
         yield _found("warning", "rate_limit.below_batch_size", route, "rate_limit", message, hint)
@@ -79,14 +79,14 @@ def _owed(route: Route) -> Iterator[Finding]:
         return
     if most is None:
         message = (
-            f"when more than {rate:g} points/s come, what it owes grows until the fleet is full, "
+            f"when more than {rate:,.10g} points/s come, what it owes grows until the fleet is full, "
             "which closes the door for every route"
         )
         hint = "give it a max_owed, and at_max_owed='dead_letter' if others must not wait for it"
         yield _found("info", "rate_limit.unbounded", route, "rate_limit", message, hint)
     elif (closed := _UNTIL_OPEN * most / rate) > _LONG:
         message = (
-            f"when it owes its max_owed of {most:,} the door closes for every route, and at {rate:g} "
+            f"when it owes its max_owed of {most:,} the door closes for every route, and at {rate:,.10g} "
             f"points/s it takes {_lasting(closed)} until a fifth is delivered and the door opens again"
         )
         hint = "raise rate_limit, lower max_owed, or let at_max_owed be 'dead_letter'"

@@ -150,7 +150,7 @@ def _policy(policy: Mapping[str, Any]) -> str:
     parts = [
         f"{size:,} a write, or after {policy['batch_timeout']:g} s" if size else "whatever waits at once",
         f"priority {policy['priority']}",
-        *([f"{rate:g} points/s"] if rate else []),
+        *([f"{rate:,.10g} points/s"] if rate else []),
         *([f"owes at most {owed:,}, then {policy['at_max_owed']}"] if owed else []),
         "1 retry" if retries == 1 else f"{retries} retries",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+from router.check_routes import first_users
 from router.conditions import said
 from router.errors import ConfigError, FleetError
 from router.findings import Finding
@@ -23,9 +24,7 @@ def reach_destinations(table: RouteTable, about_to: Callable[[str], None]) -> It
         table: The routes.
         about_to: Told the name of each destination before it is opened, which may take a while.
     """
-    users = {
-        table.destination_name(route.route_id): route.route_id for route in reversed(table.by_priority())
-    }
+    users = first_users(table)
     for name, destination in table.destinations().items():
         about_to(name)
         yield from _reach(destination, users[name])
