@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarks.bars import make_bars
 from benchmarks.progress import say
-from benchmarks.results import Figure
+from benchmarks.results import Figure, Goal
 from benchmarks.script_peer import Point, light_points
 from benchmarks.timing import alternate, environment, in_fresh_process
 from destinations import MemoryDestination
@@ -15,8 +15,10 @@ from router.batch import PointBatch
 from router.matching import match
 from router.route import Route
 from router.table import RouteTable
+from workers.records import Debt, Verdict
 
 ROWS: Final = 10_000
+MANY: Final = 1_000
 
 
 def run(*, quick: bool) -> Iterator[Figure]:
@@ -29,10 +31,22 @@ def run(*, quick: bool) -> Iterator[Figure]:
             case="matching", what=f"{routes:,} SQL routes, one core", unit="points/s", runs=ours,
             peer="lambdas, point by point", peer_runs=peer, headline=routes == 100,
         )  # fmt: skip
+    goals = {"matched": Goal(450_000, "figure"), "and selections saved": Goal(220_000, "figure")}
+    for kind in CONDITIONS:
+        say(f"matching: {ROWS:,} points, {MANY:,} {kind}")
+        for done, goal in goals.items():
+            with environment(POLARS_MAX_THREADS=1):
+                ours, peer = in_fresh_process(
+                    measure_select, kind, 1.0 if quick else 10.0, saved=done != "matched"
+                )
+            yield Figure(
+                case="matching", what=f"{MANY:,} {kind}, {done}, one core", unit="points/s", runs=ours,
+                peer="one Polars select of all", peer_runs=peer, goal=goal,
+            )  # fmt: skip
 
 
 def conditions(count: int) -> list[tuple[str, Callable[[Point], bool]]]:
-    """Return `count` conditions that differ, each as SQL and as a lambda that means the same."""
+    """Return conditions of four kinds, each as SQL and as a lambda; after 40 they repeat."""
     kinds: list[Callable[[int], tuple[str, Callable[[Point], bool]]]] = [
         lambda n: (
             f"timeframe in ('1h', '4h', '1d') and close > {90 + n % 20}",
@@ -46,6 +60,53 @@ def conditions(count: int) -> list[tuple[str, Callable[[Point], bool]]]:
         ),
     ]
     return [kinds[number % len(kinds)](number) for number in range(count)]
+
+
+def differing(count: int) -> list[str]:
+    """Return conditions of four kinds as SQL, of which no two are equal."""
+    kinds: list[Callable[[int], str]] = [
+        lambda n: f"timeframe in ('1h', '4h', '1d') and close > {90 + n / 50}",
+        lambda n: f"symbol = 'SYM{n % 10}' and low < {90 + n / 50}",
+        lambda n: f"high - low > {n / 10_000}",
+        lambda n: f"asset_class = 'crypto' and volume between {n / 20} and {n / 20 + 20}",
+    ]
+    return [kinds[number % len(kinds)](number) for number in range(count)]
+
+
+#: What is measured beside one select, as SQL.
+CONDITIONS: Final[dict[str, Callable[[int], list[str]]]] = {
+    "mixed conditions": lambda count: [sql for sql, _ in conditions(count)],
+    "conditions that all differ": differing,
+}
+
+
+def measure_select(kind: str, seconds: float, *, saved: bool) -> tuple[list[float], list[float]]:
+    """Return the points/s of all conditions of a kind over all points, by `match` and by one Polars select.
+
+    `saved`: with what the store is given, every selection encoded; the select saves nothing.
+
+    Raises:
+        RuntimeError: They do not match the same rows.
+    """
+    batch, table = PointBatch(make_bars(ROWS, mixed=True)), route_table(CONDITIONS[kind](MANY))
+    exprs = {route.route_id: route.compiled.expr for route in table}
+
+    def ours() -> int:
+        matches = match(table, batch)
+        if saved:
+            debts = [Debt(route_id, rows, None) for route_id, rows in matches.selections.items()]
+            Verdict("batch", debts, matches.routed, len(matches.unmatched), 0).arguments()
+        return len(batch)
+
+    def peer() -> int:
+        batch.frame.select(**exprs)
+        return len(batch)
+
+    found = {name: rows.positions.tolist() for name, rows in match(table, batch).selections.items()}
+    selected = {column.name: column.arg_true().to_list() for column in batch.frame.select(**exprs)}
+    if found != {name: rows for name, rows in selected.items() if rows}:
+        raise RuntimeError("match and select do not find the same rows")
+    return alternate(ours, peer, seconds=seconds)
 
 
 def measure(routes: int, seconds: float) -> tuple[list[float], list[float]]:

@@ -91,6 +91,12 @@ class PointBatch(Sequence[NormalizedDataPoint]):
             self._frame = as_frame(self.table)
         return self._frame
 
+    def dictionary(self, name: str) -> pa.DictionaryArray:
+        """Return a column of text as its words, and for each row which of them it is."""
+        if self._table is not None:
+            return self._table[name].combine_chunks()
+        return self.frame[name].to_arrow().cast(pa.string()).dictionary_encode()
+
     def digest(self) -> str:
         """Return a fingerprint of the rows: their sources, symbols, timeframes and timestamps, in order."""
         table = self.table

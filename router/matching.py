@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow.compute as pc
 
 from router.batch import PointBatch
 from router.conditions import BROKEN, ColumnCondition, PointCondition, said
+from router.plan import plan_of, true_of
 from router.points import NormalizedDataPoint
 from router.route import DEFAULT_ROUTE_ID, Route
-from router.rows import Mask, Positions, Rows
+from router.rows import Mask, Rows
 from router.table import RouteTable
 
 
@@ -30,7 +30,7 @@ class Failure(NamedTuple):
 class Decision(NamedTuple):
     """What became of the rows of one batch for one route: those that match, and those that failed."""
 
-    positions: Positions
+    rows: Rows
     failures: Sequence[Failure] = ()
 
 
@@ -71,63 +71,55 @@ def decide(route: Route, batch: PointBatch) -> Decision:
 
 def combine(table: RouteTable, count: int, decisions: Mapping[str, Decision]) -> Matches:
     """Return what became of `count` rows, given what was decided for each route; for others nothing was."""
-    matched, failed = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
+    matched = failed = 0
     selections: dict[str, Rows] = {}
     failures: list[Failure] = []
     for route in table:
-        decision = decisions.get(route.route_id, _NOTHING)
-        if len(decision.positions):
-            selections[route.route_id] = Rows(decision.positions)
-            matched[decision.positions] = True
-        failures += decision.failures
-        failed[[failure.row for failure in decision.failures]] = True
-    unmatched = Rows.of_mask(~(matched | failed))
+        rows, failures_here = decisions.get(route.route_id, _NOTHING)
+        if rows.bits:
+            selections[route.route_id] = rows
+            matched |= rows.bits
+        failures += failures_here
+    for failure in failures:
+        failed |= 1 << failure.row
+    unmatched = Rows.of_bits(((1 << count) - 1) & ~(matched | failed))
     if table.default_destination is not None and len(unmatched):
         selections[DEFAULT_ROUTE_ID] = unmatched
-    return Matches(selections, failures, unmatched, Rows.of_mask(failed & ~matched), int(matched.sum()))
+    return Matches(selections, failures, unmatched, Rows.of_bits(failed & ~matched), matched.bit_count())
 
 
-_NOTHING: Final = Decision(np.empty(0, dtype=np.uint32))
+_NOTHING: Final = Decision(Rows([]))
 
 
+# A condition of which a test raised is evaluated by itself, to find the rows that make it raise.
 def _decide_columns(table: RouteTable, batch: PointBatch) -> dict[str, Decision]:
-    exprs = {
-        route.route_id: route.compiled.expr
+    conditions = {
+        route.route_id: route.compiled
         for route in table
         if route.enabled and isinstance(route.compiled, ColumnCondition)
     }
-    if not exprs or not len(batch):
+    if not conditions or not len(batch):
         return {}
-    try:
-        return dict(zip(exprs, map(Decision, _evaluate(batch.frame, list(exprs.values()))), strict=True))
-    except BROKEN:
-        return {route_id: _decide_alone(route_id, batch.frame, expr, 0) for route_id, expr in exprs.items()}
-
-
-# The timestamp goes along so that an expression without columns has as many rows as the batch.
-def _evaluate(frame: pl.DataFrame, exprs: Sequence[pl.Expr]) -> list[Positions]:
-    named = (expr.alias(str(index)) for index, expr in enumerate(exprs))
-    found = frame.select(pl.col("timestamp"), *named)
-    return [_true_at(verdicts) for verdicts in found.get_columns()[1:]]
-
-
-# By Arrow, which passes over nulls; Polars' own arg_true plans a query for each column.
-def _true_at(verdicts: pl.Series) -> Positions:
-    positions: Positions = pc.indices_nonzero(verdicts.to_arrow()).to_numpy().astype(np.uint32)
-    return positions
+    found = plan_of(tuple(conditions.values())).decide(batch)
+    return {
+        route_id: _decide_alone(route_id, batch.frame, condition.expr, 0)
+        if bits is None
+        else Decision(Rows.of_bits(bits))
+        for (route_id, condition), bits in zip(conditions.items(), found, strict=True)
+    }
 
 
 # Halving finds the rows for which an expression raises; the others are decided.
 def _decide_alone(route_id: str, frame: pl.DataFrame, expr: pl.Expr, first: int) -> Decision:
     try:
-        return Decision(_evaluate(frame, [expr])[0] + np.uint32(first))
+        return Decision(Rows.of_bits(true_of(frame, expr.alias("true"))[0] << first))
     except BROKEN as error:
         if len(frame) == 1:
-            return Decision(_NOTHING.positions, [Failure(route_id, first, said(error))])
+            return Decision(_NOTHING.rows, [Failure(route_id, first, said(error))])
     half = len(frame) // 2
     low = _decide_alone(route_id, frame[:half], expr, first)
     high = _decide_alone(route_id, frame[half:], expr, first + half)
-    return Decision(np.concatenate([low.positions, high.positions]), [*low.failures, *high.failures])
+    return Decision(Rows.of_bits(low.rows.bits | high.rows.bits), [*low.failures, *high.failures])
 
 
 def _decide_points(table: RouteTable, batch: PointBatch) -> dict[str, Decision]:
@@ -148,4 +140,4 @@ def _decide_each(route_id: str, condition: PointCondition, points: Sequence[Norm
             verdicts[row] = condition.decide(point)
         except BROKEN as error:
             failures.append(Failure(route_id, row, said(error)))
-    return Decision(Rows.of_mask(verdicts).positions, failures)
+    return Decision(Rows.of_mask(verdicts), failures)

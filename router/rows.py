@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Positions = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
+Bits = int  #: a set of rows as one number: bit n is 1 if row n is in it
 
 _ALL, _RANGES, _POSITIONS, _BITMAP = b"arpb"
 
@@ -20,11 +21,12 @@ class Rows:
     each), or a bitmap.
     """
 
-    __slots__ = ("positions",)
+    __slots__ = ("_bits", "_positions")
 
     def __init__(self, positions: npt.ArrayLike) -> None:
         """Take strictly ascending row numbers, each below 2**32."""
-        self.positions: Positions = np.asarray(positions, dtype=np.uint32)
+        self._positions: Positions | None = np.asarray(positions, dtype=np.uint32)
+        self._bits: Bits | None = None
 
     @classmethod
     def all(cls, count: int) -> Rows:
@@ -36,8 +38,31 @@ class Rows:
         """Return the rows at which a boolean mask is true."""
         return cls(np.flatnonzero(np.asarray(mask, dtype=np.bool_)))
 
+    @classmethod
+    def of_bits(cls, bits: Bits) -> Rows:
+        """Return the rows n for which bit n of a number is 1."""
+        rows = cls.__new__(cls)
+        rows._positions, rows._bits = None, bits
+        return rows
+
+    @property
+    def positions(self) -> Positions:
+        """The row numbers, ascending."""
+        if self._positions is None:
+            self._positions = np.flatnonzero(_mask(_packed(self.bits))).astype(np.uint32)
+        return self._positions
+
+    @property
+    def bits(self) -> Bits:
+        """The set as one number, of as many bits as its last row says."""
+        if self._bits is None:
+            mask = np.zeros(int(self.positions[-1]) + 1 if self.positions.size else 0, dtype=np.bool_)
+            mask[self.positions] = True
+            self._bits = int.from_bytes(np.packbits(mask, bitorder="little").tobytes(), "little")
+        return self._bits
+
     def __len__(self) -> int:
-        return int(self.positions.size)
+        return int(self._positions.size) if self._positions is not None else self.bits.bit_count()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rows) and np.array_equal(self.positions, other.positions)
@@ -75,19 +100,25 @@ class Rows:
 
     def encode(self) -> bytes:
         """Return the smallest of the four forms: one byte naming it, then little-endian numbers."""
-        p, ranges = self.positions, self.ranges()
-        if len(ranges) <= 1 and (not p.size or p[0] == 0):
-            return bytes([_ALL]) + _little(np.array([p.size]), 4)
-        width = 2 if p[-1] < 2**16 else 4
-        sizes = {_RANGES: 8 * len(ranges), _POSITIONS: 1 + width * p.size, _BITMAP: int(p[-1]) // 8 + 1}
+        size, runs, last = self._measure()
+        if runs <= 1 and last + 1 == size:
+            return bytes([_ALL]) + _little(np.array([size]), 4)
+        width = 2 if last < 2**16 else 4
+        sizes = {_RANGES: 8 * runs, _POSITIONS: 1 + width * size, _BITMAP: last // 8 + 1}
         form = min(sizes, key=lambda name: sizes[name])
         if form == _RANGES:
-            return bytes([_RANGES]) + _little(ranges, 4)
+            return bytes([_RANGES]) + _little(self.ranges(), 4)
         if form == _POSITIONS:
-            return bytes([_POSITIONS, width]) + _little(p, width)
-        mask = np.zeros(int(p[-1]) + 1, dtype=np.bool_)
-        mask[p] = True
-        return bytes([_BITMAP]) + np.packbits(mask, bitorder="little").tobytes()
+            return bytes([_POSITIONS, width]) + _little(self.positions, width)
+        return bytes([_BITMAP]) + _packed(self.bits)
+
+    # How many rows, in how many runs, and the number of the last; -1 if there is none.
+    def _measure(self) -> tuple[int, int, int]:
+        if self._bits is not None:
+            bits = self._bits
+            return bits.bit_count(), (bits & ~(bits << 1)).bit_count(), bits.bit_length() - 1
+        p = self.positions
+        return p.size, len(self.ranges()), int(p[-1]) if p.size else -1
 
     @classmethod
     def decode(cls, data: bytes) -> Rows:
@@ -101,8 +132,16 @@ class Rows:
         if form == _POSITIONS:
             return cls(np.frombuffer(body[1:], f"<u{body[0]}"))
         if form == _BITMAP:
-            return cls(np.flatnonzero(np.unpackbits(np.frombuffer(body, np.uint8), bitorder="little")))
+            return cls.of_bits(int.from_bytes(body, "little"))
         raise ValueError(f"unknown form {form!r} of a row set")
+
+
+def _packed(bits: Bits) -> bytes:
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
+
+def _mask(packed: bytes) -> Mask:
+    return np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little").view(np.bool_)
 
 
 def _little(numbers: npt.NDArray[Any], width: int) -> bytes:

@@ -9,8 +9,6 @@ from copy import copy
 from pathlib import Path
 from typing import Final, Protocol
 
-import numpy as np
-
 from router.batch import PointBatch
 from router.errors import DecodeError
 from router.matching import Matches, combine, match
@@ -242,5 +240,4 @@ def is_ordered(route: Route) -> bool:
 
 
 def _within(rows: Rows, start: int, stop: int) -> Rows:
-    low, high = np.searchsorted(rows.positions, [start, stop])
-    return Rows(rows.positions[low:high] - np.uint32(start))
+    return Rows.of_bits(rows.bits >> start & ((1 << (stop - start)) - 1))

@@ -25,6 +25,7 @@ from router.conditions import PointCondition
 from router.errors import CandlefleetError
 from router.matching import Decision, Failure
 from router.route import Route
+from router.rows import Rows
 from router.table import RouteTable
 from workers.embedded import end_with_parent
 from workers.trial import READY, Range, read_answer
@@ -88,12 +89,12 @@ def _pieces(whole: Range) -> list[Range]:
 
 def _poison(rows: Range, why: str) -> Decision:
     failures = [Failure(rows.route_id, row, why, POISON) for row in range(rows.start, rows.stop)]
-    return Decision(np.empty(0, dtype=np.uint32), failures)
+    return Decision(Rows([]), failures)
 
 
 def _joined(some: Sequence[Decision]) -> Decision:
-    positions = np.sort(np.concatenate([one.positions for one in some]))
-    return Decision(positions, sorted(failure for one in some for failure in one.failures))
+    positions = np.sort(np.concatenate([one.rows.positions for one in some]))
+    return Decision(Rows(positions), sorted(failure for one in some for failure in one.failures))
 
 
 def _report(batch: PointBatch, decisions: dict[str, Decision]) -> None:

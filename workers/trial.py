@@ -20,6 +20,7 @@ from destinations import load_routes
 from router.batch import PointBatch
 from router.errors import ConfigError
 from router.matching import Decision, Failure, decide
+from router.rows import Rows
 from router.table import RouteTable
 from workers.settings import settings
 
@@ -65,14 +66,14 @@ def try_out(table: RouteTable, given: BinaryIO) -> Iterator[str]:
     yield READY
     for route_id, start, stop in ranges:
         found = decide(routes[route_id], batch[start:stop])
-        yield json.dumps([found.positions.tolist(), [failure[1:] for failure in found.failures]])
+        yield json.dumps([found.rows.positions.tolist(), [failure[1:] for failure in found.failures]])
 
 
 def read_answer(line: str, asked: Range) -> Decision:
     """Return what an answer says of a range, by rows of the batch."""
     positions, failures = json.loads(line)
     return Decision(
-        np.array(positions, dtype=np.uint32) + np.uint32(asked.start),
+        Rows(np.array(positions, dtype=np.uint32) + np.uint32(asked.start)),
         [Failure(asked.route_id, asked.start + row, *said) for row, *said in failures],
     )
 

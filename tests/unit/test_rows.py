@@ -20,6 +20,16 @@ def test_rows_come_back_from_their_encoded_form(positions: list[int], offset: in
 
 
 @settings(max_examples=60)
+@given(ROW_SETS, st.integers(0, 70_000))
+def test_rows_given_as_bits_are_the_same_rows(positions: list[int], offset: int) -> None:
+    rows = Rows([position + offset for position in positions])
+    again = Rows.of_bits(sum(1 << int(position) for position in rows.positions))
+    assert (again.bits, len(again), again.encode()) == (rows.bits, len(rows), rows.encode())
+    assert again == rows
+    assert hash(again) == hash(rows)
+
+
+@settings(max_examples=60)
 @given(ROW_SETS, ROW_SETS)
 def test_rows_are_sets(left: list[int], right: list[int]) -> None:
     a, b = Rows(left), Rows(right)

@@ -1,0 +1,224 @@
+"""A plan: many conditions as few tests, each made once a batch for all the conditions it is part of."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache, reduce
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from router.batch import PointBatch
+from router.conditions import BROKEN, ColumnCondition
+from router.rows import Bits
+from router.schema import TEXTS
+from router.tables import empty_frame
+
+#: From so many words that conditions look for in a column on, its rows are sorted by word.
+_WORTH_SORTING: Final = 8
+_EVERY_ROW: Final = 0
+_Join = Callable[[Bits, Bits], Bits]
+
+
+class Plan:
+    """Conditions, taken apart at AND, OR and NOT into tests that differ.
+
+    NOT is moved down to the tests: one that is null holds no more than its opposite does. So the rows for
+    which a condition holds are intersections and unions of rows for which tests hold, and nothing else.
+    Each set of rows has a place, behind those it is made of.
+
+    Attributes:
+        tests: What is evaluated on the columns of a batch, by place.
+        words: What is looked for in a column of text, with the places, by column.
+    """
+
+    def __init__(self, exprs: Sequence[pl.Expr]) -> None:
+        """Take Boolean expressions over the columns of a point."""
+        self.tests: dict[int, pl.Expr] = {}
+        self.words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
+        self._places: dict[Hashable, int] = {"every row": _EVERY_ROW}
+        self._joins: dict[int, tuple[_Join, tuple[int, ...]]] = {}
+        self._results = [self._place_of(expr) for expr in exprs]
+        for column, places in self.words.items():
+            if len(places) < _WORTH_SORTING:
+                for word, place in places.items():
+                    self._test(place, pl.col(column) == word)
+                places.clear()
+
+    def decide(self, batch: PointBatch) -> list[Bits | None]:
+        """Return the rows for which each condition holds, in order; None where one of its tests raised."""
+        rows: dict[int, Bits | None] = {_EVERY_ROW: (1 << len(batch)) - 1}
+        for column, places in self.words.items():
+            rows |= _by_word(batch, column, places)
+        rows |= zip(self.tests, _made(batch.frame, list(self.tests.values())), strict=True)
+        for place, (join, parts) in self._joins.items():
+            known = [bits for part in parts if (bits := rows[part]) is not None]
+            rows[place] = reduce(join, known) if len(known) == len(parts) else None
+        return [rows[place] for place in self._results]
+
+    # What cannot be taken apart, for it is too deep or an AND of numbers, is one test.
+    def _place_of(self, expr: pl.Expr) -> int:
+        try:
+            return self._place(expr.meta.undo_aliases(), holds=True)
+        except BROKEN:
+            return self._place_of_test(expr)
+
+    # Where the rows stand for which an expression is true; or false, if it is not to hold.
+    def _place(self, expr: pl.Expr, *, holds: bool) -> int:
+        for combine, join, opposite in _CHAINS:
+            if parts := _parts(expr, combine):
+                places = {self._place(part, holds=holds) for part in parts}
+                return self._joined(join if holds else opposite, sorted(places))
+        if (denied := _denied(expr)) is not None:
+            return self._place(denied, holds=not holds)
+        if (compared := _compared(expr)) is not None:
+            return self._place_of_words(*compared, holds=holds)
+        return self._place_of_test(_boolean(expr if holds else ~expr))
+
+    def _place_of_words(self, column: str, words: set[str], *, holds: bool) -> int:
+        places = [self._new((column, word)) for word in sorted(words)]
+        self.words[column] |= zip(sorted(words), places, strict=True)
+        among = self._joined(operator.or_, sorted(places))
+        return among if holds else self._joined(operator.xor, [_EVERY_ROW, among])
+
+    def _place_of_test(self, expr: pl.Expr) -> int:
+        place = self._new(_key(expr))
+        self._test(place, expr)
+        return place
+
+    def _test(self, place: int, expr: pl.Expr) -> None:
+        self.tests[place] = expr.alias(str(place))
+
+    def _joined(self, join: _Join, places: Sequence[int]) -> int:
+        if len(places) == 1:
+            return places[0]
+        place = self._new((join, *places))
+        self._joins[place] = (join, tuple(places))
+        return place
+
+    def _new(self, key: Hashable) -> int:
+        return self._places.setdefault(key, len(self._places))
+
+
+@lru_cache(maxsize=16)
+def plan_of(conditions: tuple[ColumnCondition, ...]) -> Plan:
+    """Return the plan of some conditions, the same one for the same conditions."""
+    return Plan([condition.expr for condition in conditions])
+
+
+# -- how expressions are built, read by building them again -----------------------------------------
+
+_CHAINS: Final = (
+    (operator.and_, operator.and_, operator.or_),
+    (operator.or_, operator.or_, operator.and_),
+)
+_EMPTY: Final = empty_frame()
+
+
+# The terms of a chain of ANDs, or of ORs; none if the expression is no such chain.
+def _parts(expr: pl.Expr, combine: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> list[pl.Expr]:
+    parts, todo = [], [expr]
+    while todo:
+        one = todo.pop()
+        pair = _inputs(one)
+        if len(pair) == 2 and combine(*pair).meta.eq(one):
+            todo += pair
+        else:
+            parts.append(one)
+    return parts if len(parts) > 1 else []
+
+
+def _inputs(expr: pl.Expr) -> list[pl.Expr]:
+    return expr.meta.pop()[::-1]
+
+
+def _boolean(expr: pl.Expr) -> pl.Expr:
+    if _EMPTY.select(expr).dtypes != [pl.Boolean()]:
+        raise TypeError("AND and OR of numbers join their bits")
+    return expr
+
+
+# What an expression is the opposite of.
+def _denied(expr: pl.Expr) -> pl.Expr | None:
+    match _inputs(expr):
+        case [one] if (~one).meta.eq(expr):
+            return one
+        case [one, other] if (one != other).meta.eq(expr) and _compared(one == other):
+            return one == other
+    return None
+
+
+# The column of text that an expression looks for words in, and the words.
+def _compared(expr: pl.Expr) -> tuple[str, set[str]] | None:
+    match sorted(_inputs(expr), key=lambda one: one.meta.is_literal()):
+        case [column, literal] if _is_text(column) and literal.meta.is_literal():
+            values = pl.select(literal).to_series()
+            if len(values) != 1 or values.dtype not in (pl.String, pl.List(pl.String)):
+                return None
+            one_of = values.dtype != pl.String
+            forms = [column.is_in(literal)] if one_of else [column == literal, literal == column]
+            words = set(values.explode() if one_of else values)
+            if None not in words and any(form.meta.eq(expr) for form in forms):
+                return column.meta.output_name(), words
+    return None
+
+
+def _is_text(expr: pl.Expr) -> bool:
+    return expr.meta.is_column() and expr.meta.output_name() in TEXTS
+
+
+# Equal expressions are one test; what cannot be written down is equal to nothing.
+def _key(expr: pl.Expr) -> Hashable:
+    try:
+        return expr.meta.serialize()
+    except BROKEN:
+        return object()
+
+
+# -- making the tests ------------------------------------------------------------------------------
+
+
+def true_of(frame: pl.DataFrame, *exprs: pl.Expr) -> list[Bits]:
+    """Return the rows for which each Boolean expression is true; null is not. Their names differ.
+
+    Raises:
+        Exception: Whatever one of them raised; among it Polars' `PanicException`, which is no `Exception`.
+    """
+    # The first column goes along so that an expression without columns has as many rows as the frame.
+    return [_bits(verdicts) for verdicts in frame.select(pl.first().alias(""), *exprs).get_columns()[1:]]
+
+
+# Halving finds the tests that raise.
+def _made(frame: pl.DataFrame, tests: Sequence[pl.Expr]) -> list[Bits | None]:
+    try:
+        return [*true_of(frame, *tests)]
+    except BROKEN:
+        if len(tests) == 1:
+            return [None]
+    half = len(tests) // 2
+    return _made(frame, tests[:half]) + _made(frame, tests[half:])
+
+
+def _bits(verdicts: pl.Series) -> Bits:
+    column = verdicts.to_arrow()
+    known, true = column.buffers()
+    bits = int.from_bytes(true, "little")
+    if known is not None:
+        bits &= int.from_bytes(known, "little")
+    return bits >> int(column.offset) & ((1 << len(column)) - 1)
+
+
+# The rows of a batch in which a column has each of some words.
+def _by_word(batch: PointBatch, column: str, places: Mapping[str, int]) -> dict[int, Bits]:
+    if not places:
+        return {}
+    rows = dict.fromkeys(places.values(), 0)
+    held = batch.dictionary(column)
+    codes = held.indices.to_numpy()
+    for code, word in enumerate(held.dictionary.to_pylist()):
+        if word in places:
+            packed = np.packbits(codes == code, bitorder="little")
+            rows[places[word]] |= int.from_bytes(packed.tobytes(), "little")
+    return rows
