@@ -10,12 +10,13 @@ from typing import Final
 from sqlglot import exp
 
 from router.cells import Space
+from router.clauses import Clause
 from router.conditions import PointCondition
 from router.findings import Finding, Severity
 from router.names import nearest
 from router.route import Route
 from router.schema import NEGATIVE_PRICES, PRICES, TEXTS
-from router.terms import CLOSED, NAMES, Formula, Term, is_name
+from router.terms import CLOSED, NAMES, Formula, Term, formula_of_clause, is_name
 
 _NEVER_ABOUT: Final = {
     "data_quality_score": "a score is from 0 to 1",
@@ -85,12 +86,25 @@ def _why_term(text: str, term: Term) -> tuple[str, str]:
 
 def _reason(term: Term) -> tuple[str, str]:
     name, texts = term.reads[0], [literal.name for literal in term.literals() if literal.is_string]
+    if isinstance(term.node, exp.Is) and isinstance(term.node.expression, exp.Null):
+        return "every point has one", ""
+    if isinstance(term.node, exp.Between) and _is_met_if_swapped(term.node):
+        return "its bounds are the wrong way round", "swap them"
     if len(term.reads) > 1:
         return ("low <= open, close <= high in a valid point" if name in PRICES else ""), ""
     if name in NAMES:
         odd = [text for text in texts if not is_name(text)]
-        return (f"no {name} is {', '.join(map(repr, odd))}" if odd else "that is not the case it gives"), ""
+        folded = "that is not the case it gives" if isinstance(term.node, exp.EQ | exp.In) else ""
+        return (f"no {name} is {', '.join(map(repr, odd))}" if odd else folded), ""
     return _NEVER_ABOUT.get(name, ""), _meant(texts)
+
+
+def _is_met_if_swapped(node: exp.Between) -> bool:
+    swapped = node.copy()
+    swapped.set("low", node.args["high"].copy())
+    swapped.set("high", node.args["low"].copy())
+    formula = formula_of_clause(Clause(swapped))
+    return Space(formula).ever(formula)
 
 
 # The first known word that one of some texts was meant to be.

@@ -84,6 +84,12 @@ NEVER = [
     ("close > 1 and abs(volume) < 0", "ABS(volume) < 0 is never true (a volume is 0 or more, or absent)"),
     ("volume < 0 or data_quality_score > 1", "no valid point meets volume < 0 OR data_quality_score > 1"),
     ("high < low", "high < low is never true (low <= open, close <= high in a valid point)"),
+    ("close between 2 and 1", "close BETWEEN 2 AND 1 is never true (its bounds are the wrong way round)"),
+    (
+        "data_quality_score between 3 and 2",
+        "data_quality_score BETWEEN 3 AND 2 is never true (a score is from 0 to 1)",
+    ),
+    ("symbol is null", "symbol IS NULL is never true (every point has one)"),
     ("symbol = ''", "symbol = '' is never true (no symbol is '')"),
     ("source in (' a', '..')", "source IN (' a', '..') is never true (no source is ' a', '..')"),
     ("lower(symbol) = 'BTC'", "LOWER(symbol) = 'BTC' is never true (that is not the case it gives)"),
