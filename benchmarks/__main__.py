@@ -21,6 +21,7 @@ from benchmarks.results import Figure, headlines, markdown, save
 CASES: Final = (
     "matching",
     "encoders",
+    "datasets",
     "memory",
     "producer",
     "flush",

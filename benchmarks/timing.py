@@ -32,14 +32,15 @@ def alternate(
         seconds: For how long, both together.
         least: Rounds, however long they take; one more goes before them, uncounted.
     """
-    _rate(ours), _rate(peer)
+    rate(ours), rate(peer)
     rounds, ends = [], time.perf_counter() + seconds
     while len(rounds) < least or time.perf_counter() < ends:
-        rounds.append((_rate(ours), _rate(peer)))
+        rounds.append((rate(ours), rate(peer)))
     return [one for one, _ in rounds], [other for _, other in rounds]
 
 
-def _rate(work: Callable[[], int]) -> float:
+def rate(work: Callable[[], int]) -> float:
+    """Return the points/s of something that says how many points it processed."""
     began = time.perf_counter()
     return work() / (time.perf_counter() - began)
 

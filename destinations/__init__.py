@@ -13,19 +13,24 @@ from router.imports import imported
 from router.names import nearest
 
 if TYPE_CHECKING:
+    from destinations.arrow_file import ArrowFileDestination, FeatherDestination
     from destinations.csv_file import CSVDestination
     from destinations.file import FileDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
     from destinations.memory import MemoryDestination
+    from destinations.parquet import ParquetDestination
     from destinations.routes_file import load_routes, load_routes_file
 
 __all__ = [
     "REGISTRY",
+    "ArrowFileDestination",
     "CSVDestination",
     "DataDestination",
+    "FeatherDestination",
     "FileDestination",
     "JSONLinesDestination",
     "MemoryDestination",
+    "ParquetDestination",
     "StandardOutputDestination",
     "load",
     "load_routes",
@@ -34,9 +39,12 @@ __all__ = [
 
 #: Every kind of destination, and where its class is.
 REGISTRY: Final[dict[str, str]] = {
+    "arrow": "destinations.arrow_file:ArrowFileDestination",
     "csv_file": "destinations.csv_file:CSVDestination",
+    "feather": "destinations.arrow_file:FeatherDestination",
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
     "memory": "destinations.memory:MemoryDestination",
+    "parquet": "destinations.parquet:ParquetDestination",
     "stdout": "destinations.jsonl_file:StandardOutputDestination",
 }
 

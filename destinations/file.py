@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import json
-import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from destinations.base import DataDestination
 from destinations.compression import PLAIN, Content, compression
 from destinations.filenames import FilenamePattern, FilePlace, FileRows
-from destinations.growing import FileWrite
+from destinations.files import FileWrite
+from destinations.growing import GrowingFiles
 from destinations.ledger import Ledger
+from destinations.ledgered import LedgeredDestination
 from destinations.records import Durability
-from destinations.root import obstacles_under
 from router.batch import PointBatch
-from router.errors import ConfigError, DestinationError, Reason
 from router.points import NormalizedDataPoint
 
 _NEWLINE: Final = 10
 
 
-class FileDestination(DataDestination):
+class FileDestination(LedgeredDestination):
     """The base of destinations whose files are lines, one a point.
 
     A subclass says what a line is (`encode`) and, if it likes, what a file starts with. Rows written
@@ -64,81 +62,17 @@ class FileDestination(DataDestination):
         header: bytes = b"",
     ) -> None:
         """Check the arguments; nothing is opened."""
-        super().__init__(name=name)
-        if durability not in get_args(Durability):
-            allowed = " or ".join(get_args(Durability))
-            raise ConfigError("enum", "durability", f"{durability!r} is not {allowed}")
         packing = compression(compression_name)
-        self.path = Path(path)
         self.pattern = FilenamePattern(filename_pattern.removesuffix(packing.suffix) + packing.suffix)
         self._pack = packing.pack
-        self._task = threading.local()  # what the task of this thread writes together
-        self.ledger = Ledger(
-            self.path,
-            header=bytes(packing.pack(header)) if header else b"",
-            plain=packing is PLAIN,
-            append=append,
-            durability=durability,
-            shared=shared,
-        )
+        opening = bytes(packing.pack(header)) if header else b""
+        files = partial(GrowingFiles, header=opening, plain=packing is PLAIN, append=append)
+        ledger = Ledger(Path(path), files, durability=durability, shared=shared)
+        super().__init__(path, name=name, ledger=ledger)
 
     @abstractmethod
     def encode(self, frame: pl.DataFrame) -> bytes:
         """Return one line per point, each with its newline; what a line says depends on its point alone."""
-
-    def open(self) -> None:
-        """Open root and ledger, and cut what a crash left behind.
-
-        Raises:
-            ConfigError: `path.not_writable`.
-            UnavailableError: Another host owns the root, or the disk is full.
-            TransientError: The ledger stayed locked by another process.
-        """
-        self.ledger.open()
-
-    def check(self) -> None:
-        """Refuse a root that cannot be written.
-
-        Raises:
-            ConfigError: `path.not_writable`.
-        """
-        with suppress(DestinationError):  # busy, or full: it may be well by the time a point comes
-            self.open()
-        self.close()
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Make one commit of the writes in a context: it costs as much for a row as for ten thousand."""
-        held: list[PointBatch] = []
-        self._task.held = held
-        try:
-            yield
-        finally:
-            self._task.held = None
-            if held:
-                self.ledger.commit(PointBatch.concat(held), self._writes)
-
-    def write_batch(self, batch: PointBatch) -> None:
-        """Append the rows that are not in the files yet, in the batch's order.
-
-        Raises:
-            TransientError: The outcome is unknown; write again.
-            UnavailableError: The disk is full, or a file is not what the ledger says it is.
-            TerminalError: A batch of this id with other points was written before.
-        """
-        held: list[PointBatch] | None = getattr(self._task, "held", None)
-        if held is None:
-            self.ledger.commit(batch, self._writes)
-        else:
-            held.append(batch)
-
-    def close(self) -> None:
-        """Close root and ledger; twice is harmless."""
-        self.ledger.close()
-
-    def place(self) -> str:
-        """Return the root folder."""
-        return str(self.ledger.root.path)
 
     def target(self, point: NormalizedDataPoint) -> str:
         """Return the file that a point goes to."""
@@ -149,15 +83,8 @@ class FileDestination(DataDestination):
         """Return the files that the pattern may name under the root."""
         return [FilePlace(self.path, self.pattern)]
 
-    def obstacles(self) -> list[Reason]:
-        """Return why the root folder cannot be made or written; a disk that is nearly full is named too."""
-        return obstacles_under(self.path)
-
-    def on_record(self, route_id: str) -> int | None:
-        """Return how many rows of a route the ledger says are in the files; None: there is no ledger yet."""
-        return self.ledger.rows_written(route_id) if self.ledger.exists() else None
-
     def _writes(self, batch: PointBatch) -> list[FileWrite]:
+        """Return what each file gets of a batch, in one encoding of all."""
         frame, files = self.pattern.split(batch.frame)
         pieces = _pieces(self.encode, frame, [file.rows for file in files])
         return [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from hashlib import blake2b
 from itertools import pairwise, product
 from pathlib import Path
 from string import ascii_letters, digits
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 import polars as pl
@@ -24,7 +25,6 @@ FIELDS: Final = {
     "asset_class": pl.col("asset_class"),
     "source": pl.col("source"),
 }
-_DATE_FORMAT: Final = "%Y%m%d"
 _DATE_LENGTH: Final = 8
 
 #: Fields whose text anybody may choose; the others come from short lists.
@@ -73,17 +73,42 @@ class FileRows(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One character of a name, out of some, or one and any more of them."""
+    """One character of a name, out of some (None: out of all), or one and any more of them."""
 
-    characters: frozenset[str]
+    characters: frozenset[str] | None
     repeats: bool = False
+
+    def meets(self, other: Step) -> bool:
+        """Return whether one character may be of both."""
+        if self.characters is None or other.characters is None:
+            return True
+        return not self.characters.isdisjoint(other.characters)
+
+
+class Names(Protocol):
+    """Names under a root, as text for people and spelled."""
+
+    text: str
+
+    def steps(self) -> list[Step]:
+        """Return how the names are spelled, character by character; more names than there are may be so."""
+
+
+class AnyName:
+    """Every name there can be: whoever owns a folder whole."""
+
+    text = "**"
+
+    def steps(self) -> list[Step]:
+        """Return any characters, one at least."""
+        return [Step(None, repeats=True)]
 
 
 class FilePlace(NamedTuple):
-    """The files that a pattern may name under a root folder: what a destination owns."""
+    """The files that may have some names under a root folder: what a destination owns."""
 
     root: Path
-    pattern: FilenamePattern
+    pattern: Names
 
     def overlaps(self, other: object) -> bool:
         """Return whether one file may belong to both, were it only in doubt."""
@@ -142,18 +167,33 @@ class FilenamePattern:
 
     def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[FileRows]]:
         """Return the frame with the rows of each file together, in their order, and what each file gets."""
-        if not self.fields:
-            return frame, [FileRows(self.name({}), {}, len(frame))]
-        keys = frame.select(FIELDS[field] for field in self.fields).with_row_index("row")
-        groups = keys.group_by(self.fields, maintain_order=True).agg("row")
-        order = groups["row"].explode()
-        values = groups.select(self.fields).with_columns(pl.col(pl.Date).dt.strftime(_DATE_FORMAT))
-        counts = groups["row"].list.len().to_list()
+        frame, groups = grouped(frame, [FIELDS[field] for field in self.fields])
         files = [
-            FileRows(self.name(row), row, count)
-            for row, count in zip(values.iter_rows(named=True), counts, strict=True)
+            FileRows(self.name(values), values, count)
+            for values, count in ((_texts(values), count) for values, count in groups)
         ]
-        return (frame if order.is_sorted() else frame[order]), files
+        return frame, files
+
+
+def grouped(
+    frame: pl.DataFrame, keys: Sequence[pl.Expr]
+) -> tuple[pl.DataFrame, list[tuple[dict[str, Any], int]]]:
+    """Return the frame with the rows of equal keys together, in their order, and how many have which keys."""
+    if not keys:
+        return frame, [({}, len(frame))]
+    rows = frame.select(keys).with_row_index("row number")
+    groups = rows.group_by(pl.exclude("row number"), maintain_order=True).agg("row number")
+    order = groups["row number"].explode()
+    counts = groups["row number"].list.len().to_list()
+    values = groups.drop("row number").iter_rows(named=True)
+    return (frame if order.is_sorted() else frame[order]), list(zip(values, counts, strict=True))
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: value.isoformat().replace("-", "") if isinstance(value, date) else value
+        for name, value in values.items()
+    }
 
 
 def _spelled(text: str) -> list[Step]:
@@ -168,7 +208,7 @@ def _may_meet(one: Sequence[Step], other: Sequence[Step]) -> bool:
         i, j = open_.pop()
         if (i, j) == ends:
             return True
-        if i == ends[0] or j == ends[1] or one[i].characters.isdisjoint(other[j].characters):
+        if i == ends[0] or j == ends[1] or not one[i].meets(other[j]):
             continue
         stays = ([i] if one[i].repeats else [], [j] if other[j].repeats else [])
         reached = set(product([i + 1, *stays[0]], [j + 1, *stays[1]])) - seen

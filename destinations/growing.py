@@ -4,60 +4,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Final, NamedTuple
 
-from destinations.compression import Content
+from destinations.files import Files, FileWrite
 from destinations.records import FileEntry, Records
-from destinations.root import Root, write_all
+from destinations.root import OPEN_FILES, Root, sync_files, write_all
 from router.errors import UnavailableError
 
-#: Files open at once, and threads that sync them: eight take half the time of one for 40 files.
-_OPEN_FILES: Final = 64
-_SYNC_THREADS: Final = 8
 
+class GrowingFiles(Files):
+    """Files under the ledger's root that writes are appended to.
 
-class FileWrite(NamedTuple):
-    """What one file gets from one write.
-
-    Attributes:
-        name: The file's name under the root.
-        holds: Whose rows it holds and in what format; a file never holds two kinds.
-        rows: How many rows.
-        content: Their bytes, a whole member if they are compressed.
-    """
-
-    name: str
-    holds: str
-    rows: int
-    content: Content
-
-
-class GrowingFiles:
-    """The files of one ledger.
+    The arguments are those of `Files`, and:
 
     Args:
-        root: Where they are.
-        records: Where their lengths are recorded.
         header: Bytes every file starts with, already compressed.
         plain: They are uncompressed lines: an adopted file that ends in mid-line is given its end first.
-        adopt: Whether a file that nobody recorded is appended to, or else set aside.
-        durable: Whether every write is brought to the disk before it is recorded.
+        append: True: a file that nobody recorded is adopted, and appended to. False: it is set aside as
+            ``name~1`` and a fresh one begun. Either way it loses nothing.
     """
 
     def __init__(
-        self, root: Root, records: Records, *, header: bytes, plain: bool, adopt: bool, durable: bool
+        self,
+        root: Root,
+        records: Records,
+        *,
+        durable: bool,
+        header: bytes = b"",
+        plain: bool = True,
+        append: bool = True,
     ) -> None:
         """Remember what to do; nothing is opened."""
-        self._root = root
-        self._records = records
+        super().__init__(root, records, durable=durable)
         self._header = header
         self._plain = plain
-        self._adopt = adopt
-        self._durable = durable
+        self._adopt = append
 
-    def cut(self) -> None:
+    def recover(self) -> None:
         """Cut what a crash left behind the recorded lengths; within a transaction."""
         for file in self._records.tallies():
             self._root.cut(file.name, file.bytes)
@@ -76,7 +59,7 @@ class GrowingFiles:
             found = [write for write in writes if write.name not in known]
             self._records.save_files({w.name: FileEntry(w.holds, 0, self._length(w.name)) for w in found})
 
-    def append(self, writes: Sequence[FileWrite]) -> None:
+    def add(self, writes: Sequence[FileWrite]) -> None:
         """Append to registered files and record their new lengths; within a transaction.
 
         Raises:
@@ -85,8 +68,8 @@ class GrowingFiles:
         known = self._records.files(write.name for write in writes)
         for write in writes:
             self._check(write, known[write.name])
-        for start in range(0, len(writes), _OPEN_FILES):
-            self._records.save_files(self._append_some(writes[start : start + _OPEN_FILES], known))
+        for start in range(0, len(writes), OPEN_FILES):
+            self._records.save_files(self._append_some(writes[start : start + OPEN_FILES], known))
         if self._durable:
             self._root.sync_folders(name for name, file in known.items() if not file.bytes)
 
@@ -122,7 +105,7 @@ class GrowingFiles:
                 after[write.name] = self._append_one(fd, write, known[write.name])
                 fds.append(fd)
             if self._durable:
-                _sync(fds)
+                sync_files(fds)
         return after
 
     def _append_one(self, fd: int, write: FileWrite, file: FileEntry) -> FileEntry:
@@ -138,9 +121,3 @@ class GrowingFiles:
             return self._header
         adopted_now = self._plain and not file.rows
         return b"\n" if adopted_now and os.pread(fd, 1, file.bytes - 1) != b"\n" else b""
-
-
-def _sync(fds: Sequence[int]) -> None:
-    # Only syncing happens in threads: an interrupted commit leaves none behind that could still write.
-    with ThreadPoolExecutor(min(_SYNC_THREADS, len(fds))) as pool:
-        list(pool.map(os.fsync, fds))

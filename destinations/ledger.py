@@ -1,4 +1,4 @@
-"""Append to files and remember what was appended, so that a repeat after any crash adds nothing."""
+"""Write files and remember what was written, so that a repeat after any crash adds nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
-from destinations.growing import FileWrite, GrowingFiles
+from destinations.files import Files, FileWrite
+from destinations.growing import GrowingFiles
 from destinations.records import Durability, Entry, FileTally, Records, ledger_errors, refuse_unwritable
 from destinations.repeats import new_rows
 from destinations.root import Root, disk_errors
@@ -41,20 +42,25 @@ _NOT_WRITABLE: Final = frozenset(
 Encode = Callable[[PointBatch], Sequence[FileWrite]]
 
 
-class Ledger:
-    """Files that grow under one root, and beside them the record of every row in them.
+class MakeFiles(Protocol):
+    """What makes the files of a ledger, such as a subclass of `Files` with its options."""
 
-    One commit holds one lock: it cuts what a crash left behind the recorded lengths, drops rows that
-    are recorded, appends, syncs, and records. A kill between any two steps leaves bytes that the next
-    commit, or the next `open`, cuts off; what is recorded is in the files. Several processes and
-    several routes may write under one root. Threads may share a ledger; a forked child opens its own.
+    def __call__(self, root: Root, records: Records, *, durable: bool) -> Files:
+        """Return the files; nothing is opened."""
+
+
+class Ledger:
+    """Files, and beside them the record of every row in them.
+
+    One commit holds one lock: it drops rows that are recorded, writes the others, syncs, and records.
+    A kill between any two steps leaves what the next commit, or the next `open`, mends: it cuts off or
+    finishes what was begun, as the kind of files wants it. What is recorded is there when a commit
+    returns. Several processes and several routes may write under one root. Threads may share a ledger;
+    a forked child opens its own.
 
     Args:
-        root: The folder; made when opened.
-        header: Bytes every file starts with, already compressed.
-        plain: The files are uncompressed lines: an adopted one that ends in mid-line is given its end first.
-        append: True: a file that nobody recorded is adopted, and appended to. False: it is set aside as
-            ``name~1`` and a fresh one begun. Either way it loses nothing.
+        root: The folder of the ledger; made when opened.
+        files: Files that grow under that root, or others.
         durability: ``power``: what was committed survives a power cut. ``process``: it survives kill -9.
         shared: Several hosts write here over a file system that has locks.
     """
@@ -62,29 +68,25 @@ class Ledger:
     def __init__(
         self,
         root: Path,
+        files: MakeFiles = GrowingFiles,
         *,
-        header: bytes = b"",
-        plain: bool = True,
-        append: bool = True,
         durability: Durability = "power",
         shared: bool = False,
     ) -> None:
         """Remember what to do; nothing is opened."""
         self.root = Root(root)
         self._records = Records(self.root, durability, shared=shared)
-        self._files = GrowingFiles(
-            self.root, self._records, header=header, plain=plain, adopt=append, durable=durability == "power"
-        )
+        self._files = files(self.root, self._records, durable=durability == "power")
         self._lock = threading.RLock()
         self._pid = 0
 
     # -- open and close -------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open the root and its ledger, and cut what a crash left behind the recorded lengths.
+        """Open the root and its ledger, and mend what a crash left.
 
         Raises:
-            ConfigError: `path.not_writable`.
+            ConfigError: `path.not_writable`, or the files are not of the kind that was begun there.
             UnavailableError: Another host owns the root, or the disk is full.
             TransientError: The ledger stayed locked.
         """
@@ -93,6 +95,8 @@ class Ledger:
             try:
                 with self._errors():
                     self._open()
+                    with self._records.transaction():
+                        self._files.recover()
             except BaseException:
                 self.close()
                 raise
@@ -103,6 +107,7 @@ class Ledger:
         with self._lock:
             if self._pid not in (0, os.getpid()):
                 self._records.disown()
+            self._files.close()
             self._records.close()
             self.root.close()
             self._pid = 0
@@ -111,6 +116,8 @@ class Ledger:
         try:
             self.root.open()
             self._records.open()
+            with self._records.transaction():
+                self._files.open()
         except (OSError, ValueError) as error:
             if isinstance(error, ValueError) or error.errno in _NOT_WRITABLE:
                 raise ConfigError("path.not_writable", "path", f"{self.root.path}: {error}") from error
@@ -118,8 +125,6 @@ class Ledger:
         except sqlite3.Error as error:
             refuse_unwritable(error, self._records.path)
             raise
-        with self._records.transaction():
-            self._files.cut()
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
@@ -137,7 +142,7 @@ class Ledger:
     # -- writing --------------------------------------------------------------------------------
 
     def commit(self, batch: PointBatch, encode: Encode) -> int:
-        """Append the rows of a batch that are not recorded yet, and record them; return how many.
+        """Write the rows of a batch that are not recorded yet, and record them; return how many.
 
         Args:
             batch: The rows, for the route named in it.
@@ -151,8 +156,12 @@ class Ledger:
         """
         with self._opened():
             new, _ = self._compare(batch)
-        if not new.any():
-            return 0
+        added = self._add(batch, new, encode) if new.any() else 0
+        with self._opened():
+            self._files.finish()
+        return added
+
+    def _add(self, batch: PointBatch, new: Mask, encode: Encode) -> int:
         writes = encode(batch.filter(new))
         with self._opened():
             self._files.register(writes)
@@ -162,7 +171,7 @@ class Ledger:
                     return 0
                 if not np.array_equal(still_new, new):
                     writes = encode(batch.filter(still_new))
-                self._files.append(writes)
+                self._files.add(writes)
                 self._records.save_written(batch.route_id or "", entries, int(still_new.sum()))
         return int(still_new.sum())
 
@@ -211,6 +220,16 @@ class Ledger:
             return self._records.prune(older_than, owed)
 
     def forget(self, name: str) -> None:
-        """Give up what is recorded of one file: the next write adopts it as it is, or begins it anew."""
-        with self._opened(), self._records.transaction():
-            self._records.forget_file(name)
+        """Give up what is recorded of one file: the next write adopts it as it is, or begins it anew.
+
+        The ledger is closed then; it opens by itself, and only then mends what a crash left.
+        """
+        with self._lock:
+            self.close()
+            try:
+                with self._errors():
+                    self._open()
+                    with self._records.transaction():
+                        self._records.forget_file(name)
+            finally:
+                self.close()

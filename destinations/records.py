@@ -34,6 +34,9 @@ _TABLES: Final = (
         route TEXT, batch TEXT, digest TEXT NOT NULL, rows BLOB NOT NULL, at REAL NOT NULL,
         PRIMARY KEY (route, batch)
     ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS moves (
+        staged TEXT PRIMARY KEY, place TEXT NOT NULL, swap TEXT
+    ) WITHOUT ROWID""",
 )
 
 #: A ledger in WAL mode needs memory that all its processes share: one host. Rollback needs locks only.
@@ -63,6 +66,21 @@ class FileTally(NamedTuple):
     bytes: int
 
 
+class Swap(NamedTuple):
+    """What a folder holds once another takes its place: files that are new in it, and those that are gone."""
+
+    new: dict[str, FileEntry]
+    gone: dict[str, FileEntry]
+
+
+class Move(NamedTuple):
+    """A file, or with a swap a folder, that is recorded at a place and goes there next."""
+
+    staged: str
+    place: str
+    swap: Swap | None = None
+
+
 class FileEntry(NamedTuple):
     """What the ledger says of one file; `holds` tells whose rows they are, in what format."""
 
@@ -76,6 +94,9 @@ class Records:
 
     def __init__(self, root: Root, durability: Durability, *, shared: bool) -> None:
         """Remember where the ledger is; nothing is opened."""
+        if durability not in _SYNCHRONOUS:
+            allowed = " or ".join(_SYNCHRONOUS)
+            raise ConfigError("enum", "durability", f"{durability!r} is not {allowed}")
         self.path = root.path / LEDGER_NAME
         self._root = root
         self._synchronous = _SYNCHRONOUS[durability]
@@ -101,7 +122,6 @@ class Records:
         self._db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         with _alone(self._root):
             self._db.execute(f"PRAGMA journal_mode = {_SHARED_JOURNAL if self._shared else _LOCAL_JOURNAL}")
-        self._db.execute(f"PRAGMA synchronous = {self._synchronous}")
         with self.transaction():
             for table in _TABLES:
                 self._db.execute(table)
@@ -119,8 +139,13 @@ class Records:
         self._db = None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Hold the ledger's lock; commit at the end, or roll back whatever was raised."""
+    def transaction(self, *, synced: bool = True) -> Iterator[None]:
+        """Hold the ledger's lock; commit at the end, or roll back whatever was raised.
+
+        Not synced: a power cut may undo it, and then whatever was recorded after it as well.
+        """
+        lax = not synced and not self._shared
+        self.db.execute(f"PRAGMA synchronous = {_SYNCHRONOUS['process'] if lax else self._synchronous}")
         self.db.execute("BEGIN IMMEDIATE")
         try:
             self._check_in_place()
@@ -193,6 +218,40 @@ class Records:
     def forget_file(self, name: str) -> None:
         """Drop what is known of one file."""
         self.db.execute("DELETE FROM files WHERE name = ?", (name,))
+        for move in self.moves():
+            if name == move.place or (move.swap is not None and name in move.swap.new):
+                self.clear_move(move)
+
+    def take_numbers(self, count: int) -> range:
+        """Return as many numbers, each higher than all before it."""
+        self.db.execute(
+            "INSERT INTO about VALUES ('number', ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+            (str(count),),
+        )
+        (last,) = self.db.execute("SELECT value FROM about WHERE key = 'number'").fetchone()
+        return range(int(last) - count + 1, int(last) + 1)
+
+    def agree(self, key: str, value: str) -> str:
+        """Return what was first said of something; this value, if nothing was."""
+        self.db.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
+        (first,) = self.db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+        return str(first)
+
+    # -- moves ----------------------------------------------------------------------------------
+
+    def moves(self) -> list[Move]:
+        """Return what is recorded at its place and may not be there yet."""
+        found = self.db.execute("SELECT staged, place, swap FROM moves ORDER BY staged")
+        return [Move(staged, place, swap and _swap(swap)) for staged, place, swap in found]
+
+    def save_moves(self, moves: Iterable[Move]) -> None:
+        """Record what is to be done next."""
+        rows = [(move.staged, move.place, move.swap and json.dumps(move.swap)) for move in moves]
+        self.db.executemany("INSERT INTO moves VALUES (?, ?, ?)", rows)
+
+    def clear_move(self, move: Move) -> None:
+        """Record that one was done."""
+        self.db.execute("DELETE FROM moves WHERE staged = ?", (move.staged,))
 
     # -- whose it is ----------------------------------------------------------------------------
 
@@ -241,6 +300,11 @@ def this_host() -> str:
     with suppress(OSError):
         return f"{socket.gethostname()} {Path('/etc/machine-id').read_text(encoding='ascii').strip()}"
     return socket.gethostname()
+
+
+def _swap(text: str) -> Swap:
+    new, gone = json.loads(text)
+    return Swap(*({name: FileEntry(*entry) for name, entry in side.items()} for side in (new, gone)))
 
 
 _INHERITED: Final[list[sqlite3.Connection | None]] = []

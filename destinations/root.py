@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -22,6 +24,13 @@ _FOLDER_MODE: Final = 0o750
 _FILE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
+#: Files open at once, and threads that sync them: eight take half the time of one for 40 files.
+OPEN_FILES: Final = 64
+_SYNC_THREADS: Final = 8
+
+#: Of `renameat2` (Linux) and of `renameatx_np` (macOS) alike.
+_EXCHANGE: Final = 2
+
 #: Errors that go away when somebody acts, not when the write is tried again.
 _NEEDS_A_HAND: Final = frozenset(
     {
@@ -34,6 +43,7 @@ _NEEDS_A_HAND: Final = frozenset(
         errno.ELOOP,
         errno.ENOTDIR,
         errno.EISDIR,
+        errno.EXDEV,
     }
 )
 
@@ -120,9 +130,81 @@ class Root:
             os.rename(path.name, PurePosixPath(aside).name, src_dir_fd=folder, dst_dir_fd=folder)
         return aside
 
+    def write_files(self, contents: Mapping[str, Content], *, durable: bool) -> None:
+        """Write new files, and bring their bytes to the disk if they are to survive a power cut."""
+        names = list(contents)
+        for start in range(0, len(names), OPEN_FILES):
+            with ExitStack() as files:
+                fds = []
+                for name in names[start : start + OPEN_FILES]:
+                    fd = self.open_file(name)
+                    files.callback(os.close, fd)
+                    write_all(fd, contents[name], 0)
+                    fds.append(fd)
+                if durable:
+                    sync_files(fds)
+
+    def read(self, name: str) -> bytes:
+        """Return what a file holds."""
+        path = PurePosixPath(name)
+        with self._folder(path.parent) as folder:
+            fd = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        with os.fdopen(fd, "rb") as file:
+            return file.read()
+
+    def make_folder(self, name: str) -> os.stat_result:
+        """Make a folder (mode 0750) with those above it if need be, and return what it is."""
+        with self._folder(PurePosixPath(name), make=True) as folder:
+            return os.fstat(folder)
+
+    def entries(self, name: str) -> dict[str, os.stat_result]:
+        """Return what is in a folder, by name; nothing if there is no such folder."""
+        try:
+            with self._folder(PurePosixPath(name)) as folder, os.scandir(folder) as found:
+                return {entry.name: entry.stat(follow_symlinks=False) for entry in found}
+        except FileNotFoundError:
+            return {}
+
+    def move(self, name: str, place: str) -> None:
+        """Rename a file; the folders it goes to are made if need be."""
+        old, new = PurePosixPath(name), PurePosixPath(place)
+        with self._folder(old.parent) as source, self._folder(new.parent, make=True) as folder:
+            os.rename(old.name, new.name, src_dir_fd=source, dst_dir_fd=folder)
+
+    def link(self, name: str, place: str) -> None:
+        """Give a file a second name."""
+        old, new = PurePosixPath(name), PurePosixPath(place)
+        with self._folder(old.parent) as source, self._folder(new.parent) as folder:
+            os.link(old.name, new.name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
+
+    def exchange(self, name: str, other: str) -> None:
+        """Let two folders change places, in one step that nobody sees half done.
+
+        Raises:
+            OSError: Among others, ENOSYS, EINVAL or EOPNOTSUPP where the file system has no such step.
+        """
+        one, two = PurePosixPath(name), PurePosixPath(other)
+        with self._folder(one.parent) as folder, self._folder(two.parent) as second:
+            if swap_names(folder, os.fsencode(one.name), second, os.fsencode(two.name), _EXCHANGE):
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), other)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with the files in it; what is not there need not be removed."""
+        path = PurePosixPath(name)
+        with suppress(FileNotFoundError), self._folder(path.parent) as folder:
+            if not stat.S_ISDIR(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
+                os.unlink(path.name, dir_fd=folder)
+                return
+            with self._folder(path) as inner, os.scandir(inner) as found:
+                for inside in [entry.name for entry in found]:
+                    os.unlink(inside, dir_fd=inner)
+            os.rmdir(path.name, dir_fd=folder)
+
     def sync_folders(self, names: Iterable[str]) -> None:
-        """Bring the entries of files, and of the folders they are in, to the disk."""
-        for path in {parent for name in names for parent in PurePosixPath(name).parents}:
+        """Bring the entries of files, and of the folders they are in, to the disk, the outermost first."""
+        folders = {parent for name in names for parent in PurePosixPath(name).parents}
+        for path in sorted(folders, key=lambda folder: len(folder.parts)):
             with self._folder(path) as folder:
                 os.fsync(folder)
 
@@ -139,6 +221,31 @@ class Root:
         finally:
             if fd != self.fd:
                 os.close(fd)
+
+
+def _swap_names() -> Callable[..., int]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = getattr(libc, "renameat2", None) or getattr(libc, "renameatx_np", None)
+    if found is None:
+        return _no_such_step
+    swap: Callable[..., int] = found
+    return swap
+
+
+def _no_such_step(*_: object) -> int:
+    ctypes.set_errno(errno.ENOSYS)
+    return -1
+
+
+#: Renames as the system's own function does; not zero: it failed, and `ctypes.get_errno` says why.
+swap_names: Final = _swap_names()
+
+
+def sync_files(fds: Sequence[int]) -> None:
+    """Bring the bytes of open files to the disk."""
+    # Only syncing happens in threads: an interrupted commit leaves none behind that could still write.
+    with ThreadPoolExecutor(min(_SYNC_THREADS, len(fds))) as pool:
+        list(pool.map(os.fsync, fds))
 
 
 def make_folder(path: Path) -> None:

@@ -10,7 +10,6 @@ from router.errors import ConfigError
 from router.python_routes import load_python_routes
 from router.route_tests import RoutesFile
 from router.table import RouteTable
-from router.yaml_routes import load_yaml_routes
 
 _YAML: Final = (".yaml", ".yml")
 
@@ -38,5 +37,7 @@ def load_routes_file(path: str | Path) -> RoutesFile:
     if suffix == ".py":
         return load_python_routes(path)
     if suffix in _YAML:
+        from router.yaml_routes import load_yaml_routes
+
         return load_yaml_routes(path, load)
     raise ConfigError("file.kind", str(path), f"a routes file ends in .py, .yaml or .yml, not in {suffix!r}")

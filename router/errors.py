@@ -80,7 +80,9 @@ class RoutesFileError(ConfigError):
     """
 
     def __init__(self, path: str, problems: Sequence[ConfigError]) -> None:
-        super().__init__(problems[0].code, path, f"{len(problems)} mistakes")
+        first, *others = problems
+        where, message = (path, f"{len(problems)} mistakes") if others else (first.where, first.message)
+        super().__init__(first.code, where, message)
         self.args = (path, tuple(problems))
         self.problems = tuple(problems)
 
@@ -90,7 +92,7 @@ class RoutesFileError(ConfigError):
 
     def at(self, where: str) -> RoutesFileError:
         """Return the same error, said of a wider place."""
-        return RoutesFileError(f"{where}: {self.where}", [problem.at(where) for problem in self.problems])
+        return RoutesFileError(f"{where}: {self.args[0]}", [problem.at(where) for problem in self.problems])
 
 
 class DecodeError(CandlefleetError):

@@ -50,7 +50,7 @@ def _in_yaml(path: Path) -> Iterator[tuple[Place, int]]:
     problems = Problems(str(path))
     content: dict[str, Any] = read_yaml(path.read_bytes(), problems)
     ids = [route["route_id"] for route in content.get("routes", [])]
-    for key_path, line in problems.lines.items():
+    for key_path, (line, _) in problems.places.items():
         match key_path:
             case (str() as name,):
                 yield ("", name), line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -31,18 +31,18 @@ class Problems:
         file: The file as it was named.
 
     Attributes:
-        lines: The line of every value of the file.
+        places: Line and column of every value of the file, both from 1.
     """
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.lines: dict[KeyPath, int] = {}
-        self._found: dict[tuple[int, str, str], ConfigError] = {}
+        self.places: dict[KeyPath, tuple[int, int]] = {}
+        self._found: dict[tuple[tuple[int, int], str, str], ConfigError] = {}
         self._lost: set[KeyPath] = set()
         self._hidden: dict[str, str] = {}
 
     def add(self, path: KeyPath, code: str, message: str, at: tuple[int, int] | None = None) -> None:
-        """Add a mistake; the same one at the same line, or in a value that was given up, is said once.
+        """Add a mistake; the same one at the same place, or in a value that was given up, is said once.
 
         Args:
             path: The value it is about; of one that is missing, where it would be.
@@ -52,10 +52,10 @@ class Problems:
         """
         if self.is_lost(path):
             return
-        line = at[0] if at else self._line(path)
         place = ":".join(map(str, [self.file, *at])) if at else self.place(path)
         where = f"{place}: {spelled(path)}" if path else place
-        self._found.setdefault((line, code, message), ConfigError(code, where, message))
+        found = (at or self._at(path), code, message)
+        self._found.setdefault(found, ConfigError(code, where, message))
 
     def give_up(self, path: KeyPath, code: str, message: str) -> None:
         """Add a mistake after which nothing more is said of a value, nor of what is in it."""
@@ -64,7 +64,7 @@ class Problems:
 
     def place(self, path: KeyPath) -> str:
         """Return the file and the line of a value, or of what it is missing from: ``routes.yaml:12``."""
-        line = self._line(path)
+        line, _ = self._at(path)
         return f"{self.file}:{line}" if line else self.file
 
     def is_lost(self, path: KeyPath) -> bool:
@@ -97,18 +97,17 @@ class Problems:
             RoutesFileError: Something was found.
         """
         if self._found:
-            by_line = sorted(self._found.items(), key=lambda found: found[0][0])
-            raise RoutesFileError(self.file, [self._without_secrets(error) for _, error in by_line]) from None
+            by_place = sorted(self._found.items(), key=lambda found: found[0][0])
+            raise RoutesFileError(
+                self.file, [self._without_secrets(error) for _, error in by_place]
+            ) from None
 
-    def _line(self, path: KeyPath) -> int:
-        known = (self.lines.get(path[:length]) for length in range(len(path), -1, -1))
-        return next((line for line in known if line), 0)
+    def _at(self, path: KeyPath) -> tuple[int, int]:
+        known = (self.places.get(path[:length]) for length in range(len(path), -1, -1))
+        return next((place for place in known if place), (0, 0))
 
     def _without_secrets(self, error: ConfigError) -> ConfigError:
-        message = error.message
-        for value in sorted(self._hidden, key=len, reverse=True):
-            message = _hidden(message, value, self._hidden[value])
-        return ConfigError(error.code, error.where, message)
+        return ConfigError(error.code, error.where, _without(error.message, self._hidden))
 
 
 def _step(step: str | int) -> str:
@@ -117,11 +116,19 @@ def _step(step: str | int) -> str:
     return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{step!r}]"
 
 
-def _hidden(text: str, value: str, shown: str) -> str:
-    text = text.replace(value, shown)
-    while (start := text.find(value[:_TELLING])) >= 0 and len(value) > _TELLING:
-        stop = start + _TELLING
-        while text[stop : stop + 1] == value[stop - start : stop - start + 1] != "":
-            stop += 1
-        text = text[:start] + shown + text[stop:]
-    return text
+# In one pass: what is shown in place of one value may hold another.
+def _without(text: str, hidden: Mapping[str, str]) -> str:
+    begins = re.compile("|".join(re.escape(value[:_TELLING]) for value in hidden) or r"(?!)")
+    kept, at = "", 0
+    while found := begins.search(text, at):
+        start = found.start()
+        shared = {v: _shared(text[start:], v) for v in hidden if text.startswith(v[:_TELLING], start)}
+        value = max(shared, key=shared.__getitem__)
+        kept += text[at:start] + hidden[value]
+        at = start + shared[value]
+    return kept + text[at:]
+
+
+def _shared(one: str, other: str) -> int:
+    differs = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differs, min(len(one), len(other)))

@@ -93,7 +93,7 @@ def faults(test: RouteTest, route_ids: Collection[str], destinations: Collection
     yield from _in_list(("routes",), test.routes, route_ids)
     yield from _in_list(("dropped",), test.dropped, route_ids)
     yield from _in_mapping(("payload",), test.payload, route_ids, _in_payload)
-    yield from _in_mapping(("destinations",), test.destinations, route_ids, partial(_unknown, destinations))
+    yield from _in_mapping(("destinations",), test.destinations, route_ids, partial(_in_names, destinations))
     if not isinstance(test.invalid, bool):
         yield from _in_list(("invalid",), test.invalid, None)
 
@@ -149,7 +149,7 @@ def _field_of_a_kind(path: KeyPath, field: object, value: object) -> Iterator[Fa
 def _in_list(path: KeyPath, names: object, known: Collection[str] | None) -> Iterator[Fault]:
     if isinstance(names, list | tuple):
         for index, name in enumerate(names):
-            yield from _unknown(known, (*path, index), name)
+            yield from _unknown(known, (*path, index), name, "route.unknown")
     elif names is not None:
         yield Fault(path, "type", f"must be a list, not {shown(names)}")
 
@@ -159,14 +159,20 @@ def _in_mapping(
 ) -> Iterator[Fault]:
     if isinstance(values, Mapping):
         for name, value in values.items():
-            yield from _unknown(known, (*path, str(name)), name)
+            yield from _unknown(known, (*path, str(name)), name, "route.unknown")
             yield from inner((*path, str(name)), value)
     elif values is not None:
         yield Fault(path, "type", f"must be a mapping by route_id, not {shown(values)}")
 
 
-def _unknown(known: Collection[str] | None, path: KeyPath, name: object) -> Iterator[Fault]:
+def _in_names(known: Collection[str], path: KeyPath, name: object) -> Iterator[Fault]:
+    return _unknown(known, path, name, "destination.undefined")
+
+
+def _unknown(
+    known: Collection[str] | None, path: KeyPath, name: object, code: str = "unknown_field"
+) -> Iterator[Fault]:
     if not isinstance(name, str):
         yield Fault(path, "type", f"must be text, not {shown(name)}")
     elif known is not None and name not in known:
-        yield Fault(path, "unknown_field", f"there is no {name!r}{nearest(name, known)}")
+        yield Fault(path, code, f"there is no {name!r}{nearest(name, known)}")

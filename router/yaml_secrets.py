@@ -77,6 +77,8 @@ def _name_of(path: KeyPath) -> str:
 
 def _is_argument(path: KeyPath) -> bool:
     match path:
+        case (*_, "kind"):
+            return False
         case ("routes", int(), "destination", *_) | ("destinations" | "default_destination", *_):
             return True
         case (str(key), *_):
@@ -127,7 +129,8 @@ def _put_in(text: str, path: KeyPath, problems: Problems) -> str | None:
         if match["escaped"]:
             return "${"
         value = _READ[match["kind"]](match["rest"]) if match["kind"] else _refuse(text[match.start() :])
-        problems.hide(value, match[0])
+        if value != _otherwise(match["rest"]):
+            problems.hide(value, match[0])
         return value
 
     try:

@@ -34,19 +34,20 @@ _TAGS: Final = (*_TEXT_TAGS, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 _MERGE: Final = "<<"
 
 _Pairs = list[tuple[Node, Node]]
+_Entries = dict[str, tuple[tuple[int, int], Node]]
 
 
 def read_yaml(content: bytes, problems: Problems) -> Any:
     """Return the value a YAML file holds: mappings with text keys, lists and scalars.
 
-    Mistakes that leave the rest readable are added to `problems`, which also learns every line.
+    Mistakes that leave the rest readable are added to `problems`, which also learns where every value is.
 
     Raises:
         RoutesFileError: It cannot be read at all: ``file.encoding``, ``file.size``, ``yaml.syntax``,
             ``yaml.empty``, ``yaml.documents``, ``yaml.depth`` or ``yaml.aliases``.
     """
     root, count = read_nodes(_decoded(content, problems), problems)
-    problems.lines[()] = root.at[0]
+    problems.places[()] = root.at
     return _Values(problems, most=count + MOST_BY_ALIAS).value(root, ())
 
 
@@ -113,34 +114,34 @@ class _Values:
     def _list(self, items: list[Node], path: KeyPath) -> list[Any]:
         values = []
         for index, item in enumerate(items):
-            self.problems.lines[*path, index] = item.at[0]
+            self.problems.places[*path, index] = item.at
             values.append(self.value(item, (*path, index)))
         return values
 
     def _mapping(self, pairs: _Pairs, path: KeyPath) -> dict[str, Any]:
         values = {}
-        for key, (line, value) in self._entries(pairs, path).items():
-            self.problems.lines[*path, key] = line
+        for key, (place, value) in self._entries(pairs, path).items():
+            self.problems.places[*path, key] = place
             values[key] = self.value(value, (*path, key))
         return values
 
-    # Line and value by key: a mapping's own, and of those it merges (<<) the ones it has not itself.
-    def _entries(self, pairs: _Pairs, path: KeyPath) -> dict[str, tuple[int, Node]]:
-        entries: dict[str, tuple[int, Node]] = {}
+    # Place and value by key: a mapping's own, and of those it merges (<<) the ones it has not itself.
+    def _entries(self, pairs: _Pairs, path: KeyPath) -> _Entries:
+        entries: _Entries = {}
         merged: list[Node] = []
         for key_node, value in pairs:
             if key_node.plain and key_node.text == _MERGE:
                 merged += [value] if value.pairs is not None or value.text is not None else value.items
             elif (key := self._key(key_node, path)) is not None:
                 if key in entries:
-                    message = f"{key!r} was given before, in line {entries[key][0]}"
+                    message = f"{key!r} was given before, in line {entries[key][0][0]}"
                     self.problems.add((*path, key), "yaml.duplicate_key", message, at=key_node.at)
-                entries.setdefault(key, (key_node.at[0], value))
+                entries.setdefault(key, (key_node.at, value))
         for other in merged:
             entries |= {k: found for k, found in self._merged(other, path).items() if k not in entries}
         return entries
 
-    def _merged(self, node: Node, path: KeyPath) -> dict[str, tuple[int, Node]]:
+    def _merged(self, node: Node, path: KeyPath) -> _Entries:
         with self._entered(node, path):
             if node.pairs is not None:
                 return self._entries(node.pairs, path)

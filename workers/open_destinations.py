@@ -115,7 +115,7 @@ def _write(destination: Destination, chunk: PointBatch, written: Written) -> Non
         destination.write_batch(chunk)
         reach("write.after")
     except TerminalError as error:
-        rows = (0,) if len(chunk) == 1 else error.rows
+        rows = (0,) if error.rows is None and len(chunk) == 1 else error.rows
         if rows is None or not all(0 <= row < len(chunk) for row in rows):
             written.failed, written.error = len(chunk), TerminalError(error.message)
             return

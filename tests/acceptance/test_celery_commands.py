@@ -129,6 +129,34 @@ def test_a_broken_routes_file_stops_the_worker_with_one_line(redis_url, folder):
     assert "did you mean 'timeframe'?" in line
 
 
+def test_every_mistake_of_routes_in_yaml_stops_the_worker_with_its_line(redis_url, folder):
+    environment = clean_environment(CANDLEFLEET_BROKER_URL=redis_url, CANDLEFLEET_ROUTES="routes.yaml")
+    routes = "routes:\n- {route_id: a, condition: clse > 1, destination: {kind: csv_fil, path: out}}\n"
+    (folder / "routes.yaml").write_text(routes)
+
+    said = run([*CELERY, "worker", "-Q", "destinations.a"], environment, folder)
+
+    assert said.returncode != 0
+    first, *others = lines_of(said.stdout + said.stderr)
+    assert first == "candlefleet: routes.yaml: 2 mistakes"
+    assert [line.partition(": ")[0] for line in others] == ["routes.yaml:2", "routes.yaml:2"]
+
+
+def test_a_folder_that_cannot_be_written_stops_its_worker_and_no_other(redis_url, folder):
+    environment = clean_environment(CANDLEFLEET_BROKER_URL=redis_url, CANDLEFLEET_DIR=str(folder))
+    (folder / "out").write_text("no folder")
+
+    said = run([*CELERY, "worker", "-Q", "destinations.csv_daily"], environment, folder)
+
+    assert said.returncode != 0
+    (line,) = lines_of(said.stdout + said.stderr)
+    assert line.startswith("candlefleet: destination csv_daily: path: out: ")
+    assert line.endswith("[path.not_writable]")
+    router = [*CELERY, "worker", "-Q", "router", "-c", "1", "-l", "INFO"]
+    with running(router, folder / "router.log", environment):
+        until(lambda: "ready." in (folder / "router.log").read_text(), "the router's worker is ready")
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -107,7 +107,7 @@ def test_test_that_cannot_be_run_is_refused_with_its_line(routes_test: Test):
         "candlefleet: routes.yaml: 2 mistakes",
         "routes.yaml:7: tests[0].points.tmeframe: there is no 'tmeframe' "
         "(did you mean 'timeframe'?) [unknown_field]",
-        "routes.yaml:8: tests[0].routes[0]: there is no 'dayly' (did you mean 'daily'?) [unknown_field]",
+        "routes.yaml:8: tests[0].routes[0]: there is no 'dayly' (did you mean 'daily'?) [route.unknown]",
     ]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from destinations import load_routes
+from destinations import load_routes_file
+from router.run_tests import run_test
 from tests.acceptance.fleet_fixture import CANDLEFLEET, clean_environment, run
 from workers.settings import Settings
 
@@ -54,9 +55,11 @@ def test_python_example_runs_as_it_stands(text, tmp_path):
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in blocks("yaml")])
-def test_yaml_example_is_a_routes_file(text, tmp_path):
+def test_yaml_example_is_a_routes_file_whose_tests_pass(text, tmp_path):
     (tmp_path / "routes.yaml").write_text(text)
-    assert len(load_routes(tmp_path / "routes.yaml"))
+    table, tests = load_routes_file(tmp_path / "routes.yaml")
+    assert len(table)
+    assert [run_test(test, table) for test in tests.values()] == [[] for _ in tests]
 
 
 def test_every_make_target_that_is_named_exists():

@@ -1,4 +1,4 @@
-"""Commit in child processes that are killed at one of their steps, and say which left wrong bytes.
+"""Act in child processes that are killed at one of their steps, and say which left wrong bytes.
 
 A script of its own. Points are columns in its own memory before it forks, and its children only ever
 use the ledger: Polars and its threads do not survive a fork. It prints one JSON object.
@@ -20,33 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from destinations.growing import FileWrite
-from destinations.ledger import Ledger
-from tests.contract.reading import snapshot
-from tests.make import make_batch
+import destinations.root
+from tests.contract.scenes import SCENES
 
-CALLS = ("open", "pwrite", "ftruncate", "fsync", "mkdir", "close")
-
-#: The new batch makes one old file grow and begins two.
-BATCHES = {"old": make_batch(4, batch_id="old"), "new": make_batch(9, batch_id="new")}
-WRITES = {
-    "old": [FileWrite("btc.csv", "btc", 4, b"old line\n" * 4)],
-    "new": [
-        FileWrite("btc.csv", "btc", 3, b"new line of btc\n" * 3),
-        FileWrite("eth.csv", "eth", 4, b"new line of eth\n" * 4),
-        FileWrite("folder/inner/sol.csv", "sol", 2, b"new line of sol\n" * 2),
-    ],
-}
-
-
-def commit(root: Path, durability: Any, batch: str) -> dict[str, int]:
-    """Commit a batch as one process does: open, commit, close; return the recorded length of every file."""
-    ledger = Ledger(root, header=b"header\n", durability=durability)
-    ledger.open()
-    ledger.commit(BATCHES[batch], lambda _: WRITES[batch])
-    lengths = {file.name: file.bytes for file in ledger.files()}
-    ledger.close()
-    return lengths
+CALLS = ("open", "pwrite", "ftruncate", "fsync", "mkdir", "rename", "link", "unlink", "rmdir", "close")
 
 
 def in_child(*work: Callable[[], object]) -> int:
@@ -90,25 +67,32 @@ def die_at(fatal: int) -> None:
     pwrite = os.pwrite
     for name in CALLS:
         setattr(os, name, watched(getattr(os, name)))
+    destinations.root.swap_names = watched(destinations.root.swap_names)  # type: ignore[misc]
     sqlite3.connect = functools.partial(sqlite3.connect, factory=WatchedConnection)  # type: ignore[assignment]
 
 
-def kills(root: Path, durability: str) -> dict[str, Any]:
-    """Kill a writer at each of its steps, then two in a row at random ones; each time another finishes."""
-    old, expected, scene = root / "old", root / "expected", root / "scene"
-    commit(old, durability, "old")
+def kills(root: Path, name: str, durability: str) -> dict[str, Any]:
+    """Kill an actor at each of its steps, then two in a row at random ones; each time another finishes."""
+    scene = SCENES[name]
+    old, expected, stage = root / "old", root / "expected", root / "stage"
+    scene.begin(old, durability)
     shutil.copytree(old, expected)
-    commit(expected, durability, "new")
-    files = snapshot(expected)
+    scene.act(expected, durability)
+    before, after = scene.look(old), scene.look(expected)
     wrong: list[list[int]] = []
+    seen: list[list[int]] = []
 
     def killed(plan: list[int]) -> bool:
-        shutil.rmtree(scene, ignore_errors=True)
-        shutil.copytree(old, scene)
-        write = functools.partial(commit, scene, durability, "new")
-        ends = [in_child(functools.partial(die_at, step), write) for step in plan]
-        recorded = write()
-        if snapshot(scene) != files or recorded != {name: len(data) for name, data in files.items()}:
+        shutil.rmtree(stage, ignore_errors=True)
+        shutil.copytree(old, stage)
+        act = functools.partial(scene.act, stage, durability)
+        ends = []
+        for step in plan:
+            ends.append(in_child(functools.partial(die_at, step), act))
+            if not scene.may_be_seen(before, scene.look(stage), after):
+                seen.append(plan)
+        act()
+        if scene.look(stage) != after or scene.recorded(stage) != scene.recorded(expected):
             wrong.append(plan)
         return any(end == -signal.SIGKILL for end in ends)
 
@@ -116,8 +100,8 @@ def kills(root: Path, durability: str) -> dict[str, Any]:
     chance = random.Random(durability)
     for _ in range(20):
         killed([chance.randint(1, steps), chance.randint(1, steps)])
-    return {"steps": steps, "wrong": wrong, "files": sorted(files)}
+    return {"steps": steps, "wrong": wrong, "seen": seen, "files": sorted({file for file, _ in after})}
 
 
 if __name__ == "__main__":
-    print(json.dumps(kills(Path(sys.argv[1]), sys.argv[2])))
+    print(json.dumps(kills(Path(sys.argv[1]), sys.argv[2], sys.argv[3])))

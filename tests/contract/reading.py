@@ -8,9 +8,11 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 import pyarrow as pa
 
 from router.batch import PointBatch
@@ -50,6 +52,18 @@ def read_jsonl(root: Path) -> list[Row]:
     return [_row(json.loads(line)) for text in _texts(root) for line in text.splitlines()]
 
 
+def read_dataset(root: Path) -> list[Row]:
+    """Return the rows of every file of a dataset, file by file, what its folders say included."""
+    return [_row(row) for file in data_files(root) for row in scan_part(file).collect().iter_rows(named=True)]
+
+
+def scan_part(path: Path) -> pl.LazyFrame:
+    """Return what Polars reads in one file of a dataset, or in all, and in the names of its folders."""
+    files = data_files(path) if path.is_dir() else [path]
+    scan = pl.scan_parquet if files[0].suffix == ".parquet" else pl.scan_ipc
+    return scan(path, hive_partitioning=True)
+
+
 def data_files(root: Path) -> list[Path]:
     """Return the files under a root that hold data, by name."""
     return sorted(file for file in root.rglob("*") if file.is_file() and not file.name.startswith("."))
@@ -78,12 +92,12 @@ def _texts(root: Path) -> Iterator[str]:
 
 
 def _row(fields: dict[str, Any]) -> Row:
-    volume = fields["volume"]
+    volume, timestamp = fields["volume"], fields["timestamp"]
     return Row(
         fields["source"],
         fields["symbol"],
         fields["timeframe"],
-        fields["timestamp"],
+        timestamp.isoformat() if isinstance(timestamp, datetime) else timestamp,
         float(fields["close"]),
         None if volume in ("", None) else float(volume),
     )

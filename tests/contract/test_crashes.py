@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +13,6 @@ from tests.contract.race_writer import BATCHES, ORDERS, make_race_batch
 from tests.contract.reading import read_csv, rows_of
 
 REPOSITORY = Path(__file__).parents[2]
-#: Memory, where a system has it as a folder: a kill is not a power cut, so no disk need be waited for.
-IN_MEMORY = Path("/dev/shm")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as name:
-        yield Path(name)
 
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -30,12 +20,21 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
 
 
-def test_ledger_killed_at_every_step_leaves_exact_bytes_after_the_retry(folder: Path):
-    with start("crash_lab", folder, "power") as lab:
+FILES = {
+    "append": ["btc/a.csv", "eth.csv", "folder/inner/sol.csv"],
+    "parts": [".", "btc", "folder/inner"],
+    "swap": [".", "btc", "folder/inner"],
+}
+
+
+@pytest.mark.parametrize("scene", FILES)
+def test_ledger_killed_at_every_step_leaves_exact_bytes_after_the_retry(folder: Path, scene: str):
+    with start("crash_lab", folder, scene, "power") as lab:
         found = json.loads(lab.communicate()[0])
-    assert found["files"] == ["btc.csv", "eth.csv", "folder/inner/sol.csv"]
+    assert found["files"] == FILES[scene]
     assert found["steps"] > 40
     assert found["wrong"] == []
+    assert found["seen"] == []
 
 
 def test_files_hold_every_row_once_when_two_processes_write_them(folder: Path):

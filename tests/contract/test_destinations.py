@@ -10,10 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from destinations import CSVDestination, DataDestination, JSONLinesDestination, MemoryDestination
+from destinations import (
+    ArrowFileDestination,
+    CSVDestination,
+    DataDestination,
+    FeatherDestination,
+    JSONLinesDestination,
+    MemoryDestination,
+    ParquetDestination,
+)
+from destinations.dataset import DatasetDestination
 from router.batch import PointBatch
 from router.errors import TerminalError
-from tests.contract.reading import Row, read_csv, read_jsonl, row_of, rows_of
+from tests.contract.reading import Row, read_csv, read_dataset, read_jsonl, row_of, rows_of
 from tests.make import make_batch, make_point
 
 
@@ -47,6 +56,13 @@ def jsonl_case(name: str, **options: object) -> Case:
     return Case(name, lambda root: JSONLinesDestination(root, **options), lambda root, _: read_jsonl(root))  # type: ignore[arg-type]
 
 
+def dataset_case(name: str, kind: type[DatasetDestination], **options: object) -> Case:
+    def read(root: Path, _: DataDestination) -> list[Row]:
+        return read_dataset(root / "bars")
+
+    return Case(name, lambda root: kind(root / "bars", **options), read)  # type: ignore[call-arg]
+
+
 def refuses(symbol: str) -> MemoryDestination:
     return MemoryDestination(refuse=lambda point: point.symbol == symbol)
 
@@ -60,6 +76,15 @@ CASES = [
     csv_case("csv_zstd", compression="zstd", durability="process"),
     jsonl_case("jsonl"),
     jsonl_case("jsonl_gzip", compression="gzip", durability="process"),
+    dataset_case("parquet", ParquetDestination),
+    dataset_case("parquet_process", ParquetDestination, durability="process"),
+    dataset_case("parquet_one_folder", ParquetDestination, partition_by=(), durability="process"),
+    dataset_case(
+        "parquet_symbols", ParquetDestination, partition_by=["symbol", "date"], durability="process"
+    ),
+    dataset_case("parquet_small", ParquetDestination, target_file_size=4000, durability="process"),
+    dataset_case("arrow", ArrowFileDestination),
+    dataset_case("feather", FeatherDestination, durability="process"),
     Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
 ]
 

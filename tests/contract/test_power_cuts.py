@@ -3,110 +3,63 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from destinations import growing
-from destinations.ledger import Ledger
+from destinations import growing, root
 from destinations.root import Root
 from router.errors import DestinationError
-from tests.contract.crash_lab import BATCHES, WRITES
-from tests.contract.reading import data_files, snapshot
-
-CALLS = ("open", "pwrite", "ftruncate", "fsync")
+from tests.contract.disk import Disk, PowerCut
+from tests.contract.scenes import SCENES, Look, Scene
 
 
-class PowerCut(BaseException):
-    """The machine is off."""
-
-
-class Disk:
-    """Knows what was synced under a root, and loses the rest when the power is cut at the fatal-th step.
-
-    SQLite syncs its own files: what it said is committed is on the disk, what it had not is not.
-    """
-
-    def __init__(self, root: Path, patch: pytest.MonkeyPatch, fatal: int) -> None:
-        self.bytes: dict[Path, bytes] = {}
-        self.entries: set[Path] = set()
-        self._root, self._fatal, self._steps = root, fatal, itertools.count(1)
-        self._sync = os.fsync
-        for name in CALLS:
-            patch.setattr(os, name, self._watched(getattr(os, name)))
-
-    def _watched(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if next(self._steps) == self._fatal:
-                raise PowerCut
-            answer = real(*arguments, **options)
-            if real is self._sync:
-                self._keep(Path(f"/proc/self/fd/{arguments[0]}").resolve())
-            return answer
-
-        return call
-
-    def _keep(self, path: Path) -> None:
-        if path.is_dir():
-            self.entries.update(path.iterdir())
-        else:
-            self.bytes[path] = path.read_bytes()
-
-    def cut_power(self) -> None:
-        """Leave what was synced."""
-        for path in data_files(self._root):
-            inside = [path, *path.parents][: len(path.relative_to(self._root).parts)]
-            if path in self.bytes and self.entries.issuperset(inside):
-                path.write_bytes(self.bytes[path])
-            else:
-                path.unlink()
-
-
-def commit(root: Path, batch: str) -> None:
-    ledger = Ledger(root, header=b"header\n", durability="power")
-    try:
-        ledger.open()
-        ledger.commit(BATCHES[batch], lambda _: WRITES[batch])
-    finally:
-        ledger.close()
-
-
-def steps_survived(root: Path, expected: dict[str, bytes]) -> int:
-    """Cut the power at each step of two commits, finish them afterwards, compare; return the steps."""
+def steps_survived(folder: Path, scene: Scene, expected: Look) -> int:
+    """Cut the power at each step of a scene, play it to its end afterwards, compare; return the steps."""
     for fatal in itertools.count(1):
+        place = folder / str(fatal)
+        before, off = Look(), False
         with pytest.MonkeyPatch.context() as patch:
-            place = root / str(fatal)
-            disk, off = Disk(place, patch, fatal), False
+            disk = Disk(place, patch, fatal)
             try:
-                commit(place, "old")
-                commit(place, "new")
+                scene.begin(place, "power")
+                before = scene.look(place)
+                scene.act(place, "power")
             except PowerCut:
                 off = True
         disk.cut_power()
-        commit(place, "old")
-        commit(place, "new")
-        assert snapshot(place) == expected, f"power cut at step {fatal}"
+        assert scene.may_be_seen(before, scene.look(place), expected) or not before, f"power cut at {fatal}"
+        scene.begin(place, "power")
+        scene.act(place, "power")
+        assert scene.look(place) == expected, f"power cut at step {fatal}"
+        assert scene.recorded(place) == scene.recorded(folder / "expected"), f"power cut at step {fatal}"
         if not off:
             return fatal - 1
-    raise AssertionError("unreachable: the steps of a commit end")
+    raise AssertionError("unreachable: the steps of a scene end")
+
+
+@pytest.fixture(params=SCENES)
+def scene(request: pytest.FixtureRequest) -> Scene:
+    found: Scene = SCENES[request.param]
+    return found
 
 
 @pytest.fixture
-def expected(tmp_path: Path) -> dict[str, bytes]:
-    commit(tmp_path / "expected", "old")
-    commit(tmp_path / "expected", "new")
-    return snapshot(tmp_path / "expected")
+def expected(scene: Scene, folder: Path) -> Look:
+    scene.begin(folder / "expected", "power")
+    scene.act(folder / "expected", "power")
+    return scene.look(folder / "expected")
 
 
-def test_a_power_cut_at_any_step_leaves_exact_bytes_after_the_retry(tmp_path: Path, expected):
-    assert steps_survived(tmp_path, expected) > 20
+def test_a_power_cut_at_any_step_leaves_exact_bytes_after_the_retry(
+    folder: Path, scene: Scene, expected: Look
+):
+    assert steps_survived(folder, scene, expected) > 20
 
 
 def leave_out_sync_of_data(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(growing, "_sync", lambda fds: None)
+    for module in (growing, root):
+        patch.setattr(module, "sync_files", lambda fds: None)
 
 
 def leave_out_sync_of_folders(patch: pytest.MonkeyPatch) -> None:
@@ -114,7 +67,7 @@ def leave_out_sync_of_folders(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("leave_out", [leave_out_sync_of_data, leave_out_sync_of_folders])
-def test_a_sync_left_out_is_noticed(tmp_path: Path, expected, monkeypatch, leave_out):
+def test_a_sync_left_out_is_noticed(folder: Path, scene: Scene, expected: Look, monkeypatch, leave_out):
     leave_out(monkeypatch)
-    with pytest.raises((AssertionError, DestinationError), match=r"power cut|bytes of the"):
-        steps_survived(tmp_path, expected)
+    with pytest.raises((AssertionError, DestinationError), match=r"power cut|bytes of the|is gone|not what"):
+        steps_survived(folder, scene, expected)

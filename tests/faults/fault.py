@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tests.acceptance.fleet_fixture import until
 from tests.faults.invariants import Findings, check
-from tests.faults.scene import Scene
+from tests.faults.scene import PATIENCE, Scene
 
 #: Strikes the n-th time and returns what it struck; None if this machine cannot do it.
 Strike = Callable[[Scene, int], str]
@@ -33,6 +33,7 @@ class Fault:
         around: What must be so while it is injected.
         needs: What the machine must have; '' if nothing.
         points: The least number of points that must flow meanwhile.
+        keeps_order: Whether points arrive in order of acceptance; those that come back from the dead do not.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Fault:
     around: Around = _nothing
     needs: str = ""
     points: int = 3000
+    keeps_order: bool = True
 
     @property
     def slug(self) -> str:
@@ -64,24 +66,29 @@ class Run:
     findings: Findings
 
 
-def run(scene: Scene, fault: Fault, injections: int, tag: str = "") -> Run:
-    """Inject a fault so many times while points flow, wait until they are delivered, and look."""
-    began, source = time.monotonic(), f"{fault.slug}{tag}"
-    scene.feeder.begin(source)
-    struck: list[str] = []
+def run(scene: Scene, fault: Fault, turns: Sequence[int], patience: float = PATIENCE) -> Run:
+    """Inject a fault in each of some turns while points flow, wait until they are delivered, and look.
+
+    Whatever goes wrong, the harness itself included, is a finding.
+    """
+    began, struck = time.monotonic(), list[str]()
+    share = fault.points / fault.injections
+    scene.feeder.begin(fault.slug)
     try:
+        letters = scene.letters_kept()
         with fault.around(scene):
-            for turn in range(injections):
+            for number, turn in enumerate(turns):
                 scene.feeder.resume()
-                _wait_for_points(scene, fault.points * turn / fault.injections)
+                _wait_for_points(scene, share * number)
                 scene.caught_working()
                 struck.append(fault.strike(scene, turn))
-    except AssertionError as error:  # a condition that was waited for did not come
-        findings = Findings(wrong=[f"stopped after {len(struck)} injections: {error}"])
-        return Run(fault, struck, scene.feeder.sent, None, time.monotonic() - began, findings)
-    scene.feeder.resume()
-    _wait_for_points(scene, fault.points * injections / fault.injections)
-    drained = scene.drain()
-    points = scene.feeder.sent
-    findings = check(scene, source, points, drained, injections)
-    return Run(fault, struck, points, drained, time.monotonic() - began, findings)
+        scene.feeder.resume()
+        _wait_for_points(scene, share * len(turns))
+        drained = scene.drain(patience)
+        findings = check(scene, fault.slug, scene.feeder.sent, drained, len(turns), ordered=fault.keeps_order)
+        findings.dead = scene.letters_kept() - letters
+    except Exception as error:
+        scene.feeder.pause()
+        sentence = f"stopped after {len(struck)} injections: {type(error).__name__}: {error}"
+        drained, findings = None, Findings(wrong=[sentence])
+    return Run(fault, struck, scene.feeder.sent, drained, time.monotonic() - began, findings)

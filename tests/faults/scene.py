@@ -31,6 +31,8 @@ REPOSITORY: Final = Path(__file__).parents[2]
 LEASE: Final = 2.0
 #: Seconds within which everything is delivered after the last fault, without a hand.
 DRAINED_WITHIN: Final = LEASE + 30.0
+#: Seconds after which what is not delivered is taken to wait for ever.
+PATIENCE: Final = 2 * DRAINED_WITHIN
 #: Every script, before and after; the producer, the router, the workers and their children all pass some.
 SCRIPTS: Final = (
     *("accept", "take", "match", "cut", "claim", "renew", "settle", "nack", "pause", "sweep"),
@@ -151,6 +153,7 @@ class Scene:
         self.redis_environment: dict[str, str] = {}
         self.frozen: list[Throughput] = []
         self.resting: set[str] = set()  #: members that stay away when they ended
+        self.leaving: set[int] = set()  #: main processes that were asked to stop
         self._stack = contextlib.ExitStack()
         self._mending = threading.Lock()
         self._closing = threading.Event()
@@ -195,6 +198,7 @@ class Scene:
             "CANDLEFLEET_RETRY_CAP": "2",
             "CANDLEFLEET_TASK_TIME_LIMIT": "8",
             "CANDLEFLEET_VISIBILITY_TIMEOUT": "15",
+            "CANDLEFLEET_DOOR": "false" if self.without else "true",
             "CANDLEFLEET_FAILPOINTS": ",".join(f"{point}=kill" for point in POINTS),
             "CANDLEFLEET_FAILPOINTS_FIRED": str(self.fired),
             "CANDLEFLEET_TEST_BROKEN": self.without,
@@ -343,7 +347,19 @@ class Scene:
         """Let the fault last."""
         threading.Event().wait(seconds)
 
-    def drain(self) -> float | None:
+    @contextlib.contextmanager
+    def apart(self, points: int) -> Iterator[range]:
+        """Give the numbers of some points for somebody else to send; nothing else is sent meanwhile."""
+        self.feeder.pause()
+        until(lambda: not self.feeder.unacknowledged(), "what was sent is acknowledged", every=0.005)
+        yield self.feeder.reserve(points)
+        self.feeder.resume()
+
+    def letters_kept(self) -> int:
+        """Return how many dead letters there are."""
+        return int(self.store.redis.xlen(f"{PREFIX}dead"))
+
+    def drain(self, patience: float = PATIENCE) -> float | None:
         """Return the seconds until everything sent is delivered; None if it never is."""
         began = time.monotonic()
         self.feeder.pause()
@@ -353,7 +369,7 @@ class Scene:
             return found is not None and found.at_rest
 
         try:
-            until(at_rest, "everything is delivered", within=2 * DRAINED_WITHIN, every=0.05)
+            until(at_rest, "everything is delivered", within=patience, every=0.05)
         except AssertionError:
             return None
         return time.monotonic() - began

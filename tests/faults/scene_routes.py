@@ -50,6 +50,11 @@ class Troubled(JSONLinesDestination):
             POISONS[poison[0]]()
         super().write_batch(batch)
 
+    def unwritten(self, batch: PointBatch) -> list[int]:
+        """Return the rows of a batch that the files do not hold: what is there already is never refused."""
+        with self.ledger._opened():
+            return self.ledger._compare(batch)[0].nonzero()[0].tolist()
+
 
 def taken(path: Path) -> bool:
     """Take a trouble away; False if another process was faster."""
@@ -74,6 +79,11 @@ def partly_written(destination: Troubled, batch: PointBatch) -> None:
     raise TransientError("500 Internal Server Error")
 
 
+def killed_after(destination: Troubled, batch: PointBatch) -> None:
+    destination.ledger.commit(batch, destination._writes)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def unforeseen(destination: Troubled, batch: PointBatch) -> None:
     raise ConnectionResetError(104, "Connection reset by peer")
 
@@ -91,13 +101,14 @@ def locked_out(destination: Troubled, batch: PointBatch) -> None:
 
 
 def refused(destination: Troubled, batch: PointBatch) -> None:
-    raise TerminalError("413 Content Too Large")
+    if destination.unwritten(batch):
+        raise TerminalError("413 Content Too Large")
 
 
 def refused_in_part(destination: Troubled, batch: PointBatch) -> None:
-    rows = [row for row in range(len(batch)) if row % 7 == 3]
-    destination.keep(batch.filter([row % 7 != 3 for row in range(len(batch))]))
-    raise TerminalError("400 Bad Request", rows)
+    if rows := destination.unwritten(batch)[::7]:
+        destination.keep(batch.filter([row not in rows for row in range(len(batch))]))
+        raise TerminalError("400 Bad Request", rows)
 
 
 def slow(destination: Troubled, batch: PointBatch) -> None:
@@ -110,6 +121,7 @@ TROUBLES = {
         reset_before,
         reset_after,
         partly_written,
+        killed_after,
         unforeseen,
         away,
         away_for_a_while,

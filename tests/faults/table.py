@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.faults.fault import Run
+from tests.faults.left_out import LEFT_OUT, Noticed
 from tests.faults.scene import Throughput
 
 HEADS = (
@@ -30,6 +31,20 @@ def beside_the_frozen(rates: Sequence[Throughput]) -> str:
     """Return the points a second of every route, as usual and while one destination was frozen."""
     heads = ("route", "points/s", "points/s while `troubled` was frozen", "")
     return _table(heads, [(one.route_id, f"{one.usual:.0f}", f"{one.meanwhile:.0f}", "") for one in rates])
+
+
+def of_rules(rules: Sequence[Noticed]) -> str:
+    """Return what was found when a rule was left out: something must be."""
+    heads = ("left out", "fault", "injected", "found")
+    rows = [
+        (one.rule, LEFT_OUT[one.rule].fault, str(len(LEFT_OUT[one.rule].turns)), _verdict(one))
+        for one in rules
+    ]
+    return _table(heads, rows)
+
+
+def _verdict(one: Noticed) -> str:
+    return one.found if one.is_noticed else f"MISSED: {one.found}"
 
 
 def _row(one: Run) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from destinations import CSVDestination, JSONLinesDestination, MemoryDestination
+from destinations import CSVDestination, JSONLinesDestination, MemoryDestination, ParquetDestination
 from destinations.root import obstacles_under
 from router import ConditionError, NormalizedDataPoint, Reason, Route, RouteTable
 from router.check_routes import check_routes
@@ -482,7 +482,7 @@ def make_default(make: Callable[[Path], CSVDestination], path: Path) -> list[Fin
     return check_routes(RouteTable([make_route()], make(path)))
 
 
-@pytest.mark.parametrize("make", [CSVDestination, JSONLinesDestination])
+@pytest.mark.parametrize("make", [CSVDestination, JSONLinesDestination, ParquetDestination])
 def test_root_below_a_file_cannot_be_written(make, tmp_path):
     (tmp_path / "file").write_text("here")
     (finding,) = make_default(make, tmp_path / "file" / "out")

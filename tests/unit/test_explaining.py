@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from destinations import CSVDestination, JSONLinesDestination, MemoryDestination
+from destinations import CSVDestination, JSONLinesDestination, MemoryDestination, ParquetDestination
 from router import (
     ConfigError,
     NormalizedDataPoint,
@@ -24,7 +24,7 @@ from router import (
 from router.admission import Unreadable
 from router.clauses import Seen
 from router.errors import Reason
-from tests.make import make_batch, make_point, make_values
+from tests.make import as_batch, make_batch, make_point, make_values
 from tests.make_conditions import conditions, points, simple, tangled
 
 POINT = make_point(
@@ -222,6 +222,17 @@ def test_target_is_the_file_that_a_write_makes(tmp_path: Path):
     destination.write_batch(make_batch(1, [odd.symbol], source=odd.source))
     destination.close()
     assert Path(route.target).is_file()
+
+
+def test_target_in_a_dataset_is_the_folder(tmp_path: Path):
+    destination = ParquetDestination(tmp_path, partition_by=("timeframe", "year"), durability="process")
+    (route,) = explain(make_table("true", destination=destination), POINT).routes
+    assert not list(tmp_path.iterdir())
+    destination.open()
+    destination.write_batch(as_batch(PointBatch.of([POINT]).frame))
+    destination.close()
+    assert route.target == str(tmp_path / "timeframe=1d" / "year=2024")
+    assert len(list(Path(route.target).glob("*.parquet"))) == 1
 
 
 def test_destination_that_cannot_tell_costs_no_explanation():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.filenames import FIELDS, LONGEST_VALUE, FilenamePattern, FilePlace, encode_value
+from destinations.filenames import FIELDS, LONGEST_VALUE, AnyName, FilenamePattern, FilePlace, encode_value
 from router.batch import PointBatch
 from router.errors import ConfigError
 from tests.make import make_frame, make_point
@@ -245,6 +245,28 @@ def test_root_of_one_may_be_a_folder_of_the_other():
     assert overlap("daily/{symbol}.csv", "{symbol}.csv", roots=("out", "out/daily"))
     assert overlap("{source}/{symbol}.csv", "{symbol}.csv", roots=("out", "out/kraken"))
     assert not overlap("daily/{symbol}.csv", "{symbol}.csv", roots=("out", "out/hourly"))
+
+
+@pytest.mark.parametrize(
+    ("folder", "root", "pattern", "expected"),
+    [
+        ("out", "out", "{symbol}.csv", True),
+        ("out", "out/csv", "{symbol}.csv", True),
+        ("out/日本", "out", "日本/{symbol}.csv", True),
+        ("out/bars", "out", "{source}/{symbol}.csv", True),
+        ("out/bars", "out", "{symbol}.csv", False),
+        ("out/bars", "out/bars2", "{symbol}.csv", False),
+        ("out", "elsewhere", "{symbol}.csv", False),
+    ],
+)
+def test_folder_that_is_owned_whole_overlaps_with_whatever_may_lie_in_it(folder, root, pattern, expected):
+    whole, files = FilePlace(Path(folder), AnyName()), FilePlace(Path(root), FilenamePattern(pattern))
+    assert whole.overlaps(files) is files.overlaps(whole) is expected
+
+
+def test_folders_that_are_owned_whole_overlap_where_one_holds_the_other():
+    assert FilePlace(Path("out"), AnyName()).overlaps(FilePlace(Path("out/bars"), AnyName()))
+    assert not FilePlace(Path("out/a"), AnyName()).overlaps(FilePlace(Path("out/b"), AnyName()))
 
 
 @given(st.sampled_from(PATTERNS), st.sampled_from(PATTERNS), texts, texts)

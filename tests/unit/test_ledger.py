@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import polars as pl
 import pytest
 
 from destinations import CSVDestination, records
-from destinations.growing import FileWrite
+from destinations.files import FileWrite
+from destinations.growing import GrowingFiles
 from destinations.ledger import Ledger
 from destinations.records import LEDGER_NAME, FileTally
 from router.batch import BatchRows, PointBatch
@@ -31,7 +33,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     made = []
 
     def make_ledger(root: Path = tmp_path, **options: Any) -> Ledger:
-        made.append(Ledger(root, **{"header": HEADER, "durability": "process"} | options))
+        of_files = {name: options.pop(name) for name in ("header", "plain", "append") if name in options}
+        files = partial(GrowingFiles, **{"header": HEADER} | of_files)
+        made.append(Ledger(root, files, **{"durability": "process"} | options))
         return made[-1]
 
     yield make_ledger

@@ -68,6 +68,11 @@ def test_a_refusal_of_one_row_is_of_that_row():
     assert (written.rows, written.refused) == (9, [(8, "TerminalError: no")])
 
 
+def test_a_refusal_of_no_row_refuses_none_even_where_there_is_but_one():
+    written = write(Scripted({3: TerminalError("no", [])}), rows=9)
+    assert (written.rows, written.refused, written.error) == (9, [], None)
+
+
 @pytest.mark.parametrize("rows", [None, [4], [-1], [0, 17]])
 def test_a_refusal_that_does_not_say_which_rows_ends_the_writes_there(rows):
     written = write(Scripted({2: TerminalError("no", rows)}))

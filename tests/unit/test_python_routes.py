@@ -91,7 +91,7 @@ BAD_FILES = [
     ),
     (
         f"routes = [{ROUTE}]\ntests = [RouteTest(name='a', points={{}}, routes=['cvs'])]",
-        "unknown_field",
+        "route.unknown",
         ": tests[0].routes[0]",
         "did you mean 'csv'",
     ),

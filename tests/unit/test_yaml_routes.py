@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from destinations import (
+    REGISTRY,
     CSVDestination,
     JSONLinesDestination,
     MemoryDestination,
@@ -135,8 +136,8 @@ def test_tests_are_refused_with_the_rest_of_the_file(load: Load):
     assert [line.removeprefix("routes.yaml:") for line in lines] == [
         "2: routes[0].destination.nam: memory takes no 'nam'; it takes refuse [unknown_field]",
         "3: routes[1].route_id: another route has this id [route.duplicate_id]",
-        "6: tests[1].rutes: a test has no field 'rutes' (did you mean 'routes'?) [unknown_field]",
         "6: tests[1].points.symbol: must be text, and 5 is not: put it in quotes [type]",
+        "6: tests[1].rutes: a test has no field 'rutes' (did you mean 'routes'?) [unknown_field]",
         "7: tests[2].name: missing: a test needs one [required]",
         "8: tests[3]: must be a test, a mapping of fields, not a number [type]",
     ]
@@ -311,7 +312,7 @@ routes:
 
 def test_ten_mistakes_are_found_in_one_run_each_with_its_line(load: Load):
     assert [line.partition(" (")[0] for line in refusals(load, TEN)] == [
-        "routes.yaml:3: destinations.daily.kind: 'csv_fil' is none of csv_file, jsonl_file, memory, stdout",
+        f"routes.yaml:3: destinations.daily.kind: 'csv_fil' is none of {', '.join(REGISTRY)}",
         "routes.yaml:8: destinations.lines.compression: 'zip' is not one of None, gzip, bz2, zstd [enum]",
         "routes.yaml:9: destinations.spare: no route goes there, and it is not the default: "
         "use it or take it out [destination.unused]",
@@ -553,6 +554,15 @@ def test_file_that_is_none_is_refused(text: str, code: str):
     with pytest.raises(ConfigError) as refusal:
         load_routes(text)
     assert (refusal.value.code, refusal.value.where) == (code, text)
+
+
+def test_equal_mistakes_in_one_line_are_each_said(load: Load):
+    route = "{route_id: %s, condition: close > 1, destination: {kind: memory}, batch_size: 0}"
+    lines = refusals(load, f"routes: [{route % 'a'}, {route % 'b'}]")
+    assert [line.partition(": must")[0] for line in lines] == [
+        "routes.yaml:1: routes[0].batch_size",
+        "routes.yaml:1: routes[1].batch_size",
+    ]
 
 
 def test_folder_or_file_that_cannot_be_read_is_refused(tmp_path: Path):

@@ -164,11 +164,16 @@ def test_reference_stands_only_in_what_a_destination_takes():
         "x-own": reference,
         "routes": [{"condition": reference, "destination": {"kind": "memory", "url": reference}}],
         "default_destination": {"path": reference},
-        "destinations": {"a": {"path": reference}},
+        "destinations": {"a": {"kind": reference, "path": reference}},
     }
-    assert refusals(content) == [
-        "routes.yaml: routes[0].condition: a reference has no place here, "
-        "only in what a destination takes [secret.place]"
+    problems = Problems("routes.yaml")
+    problems.places = {("routes",): (3, 1), ("destinations",): (9, 1)}
+    check_secrets(content, problems)
+    with pytest.raises(RoutesFileError) as refusal:
+        problems.raise_any()
+    assert [(problem.code, problem.where) for problem in refusal.value.problems] == [
+        ("secret.place", "routes.yaml:3: routes[0].condition"),
+        ("secret.place", "routes.yaml:9: destinations.a.kind"),
     ]
 
 
@@ -189,6 +194,18 @@ def test_no_message_shows_what_was_put_in(message):
         problems.raise_any()
     assert SECRET[:6] not in str(refusal.value)
     assert "${env:TOKEN}" in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["exports", "text that is the name of it: TOKENS", "${env:TOKENS}"])
+def test_value_that_is_part_of_what_is_shown_for_it_is_hidden_once(value, monkeypatch):
+    monkeypatch.setenv("TOKENS", value)
+    problems = Problems("routes.yaml")
+    resolved("${env:TOKENS:-exports and text that is}", ("a",), problems)
+    problems.add(("a",), "enum", f"{value!r} is none, {value[:7]}")
+    with pytest.raises(RoutesFileError) as refusal:
+        problems.raise_any()
+    shown = "${env:TOKENS:-exports and text that is}"
+    assert refusal.value.problems[0].message == f"'{shown}' is none, {shown}"
 
 
 def test_secret_with_quotes_and_line_ends_is_hidden_where_it_is_quoted(monkeypatch):

@@ -100,7 +100,7 @@ def test_aliases_and_merged_keys_are_put_in_and_own_keys_win():
 def test_every_value_knows_its_line():
     problems = Problems("routes.yaml")
     read_yaml(b"# a comment\na:\n  b: |\n    x\n    y\n  c:\n  - 1\n  - {d: 2,\n     e: 3}\n", problems)
-    assert problems.lines == {
+    assert {path: line for path, (line, _) in problems.places.items()} == {
         (): 2,
         ("a",): 2,
         ("a", "b"): 3,

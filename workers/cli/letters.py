@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json as json_
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any, Final
@@ -196,7 +195,7 @@ def replay(
     letters = Letters(store, filters)
     found, outcome = _counted(letters, filters), Replayed()
     replayer = Replayer(store, table, settings().dir, dry_run)
-    with _progress("replaying", found.letters) as advance:
+    with screen.counted("replaying", found.letters, "letters") as advance:
         for looked_at, done in replayer.replay(letters.oldest_first()):
             outcome.add(done)
             advance(looked_at)
@@ -248,7 +247,7 @@ def drop(
         if not yes and not screen.agreed(question):
             screen.say("nothing was dropped")
             raise typer.Exit(1)
-        with _progress("dropping", found.letters) as advance:
+        with screen.counted("dropping", found.letters, "letters") as advance:
             for looked_at, gone in drop_letters(store, letters.oldest_first(), settings().dir):
                 dropped += gone
                 advance(looked_at)
@@ -312,21 +311,6 @@ def _unknown(letter_id: str) -> ConfigError:
         "there is no such dead letter, or another filter leaves it out: "
         "`candlefleet dead-letters list` shows them",
     )
-
-
-@contextmanager
-def _progress(verb: str, total: int) -> Iterator[Callable[[int], None]]:
-    began, done = time.monotonic(), 0
-    with screen.progress("letters") as bar:
-        task = bar.add_task(verb, total=total, rate="")
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            rate = done / max(1e-6, time.monotonic() - began)
-            bar.update(task, completed=done, rate=f"{rate:,.0f} letters/s")
-
-        yield advance
 
 
 def _counts(counts: Mapping[str, int]) -> str:

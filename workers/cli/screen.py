@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -61,6 +63,22 @@ def progress(unit: str) -> Progress:
         disable=not err.is_terminal,
         transient=True,
     )
+
+
+@contextmanager
+def counted(verb: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Draw a bar for work of so many units, and give what says that some more are done."""
+    began, done = time.monotonic(), 0
+    with progress(unit) as bar:
+        task = bar.add_task(verb, total=total, rate="")
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            rate = done / max(1e-6, time.monotonic() - began)
+            bar.update(task, completed=done, rate=f"{rate:,.0f} {unit}/s")
+
+        yield advance
 
 
 def number(value: float) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from tests.faults.fault import Fault
-from tests.faults.matrix import brokers, clocks, files, kills, nudges, troubles
+from tests.faults.matrix import brokers, clocks, doors, files, kills, nudges, troubles
 
 FAULTS: tuple[Fault, ...] = (
     *kills.FAULTS,
     *files.FAULTS,
     *troubles.FAULTS,
+    *doors.FAULTS,
     *nudges.FAULTS,
     *brokers.FAULTS,
     *clocks.FAULTS,

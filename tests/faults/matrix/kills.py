@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
 from tests.acceptance.fleet_fixture import alive, until
 from tests.faults.fault import Fault
@@ -72,8 +74,12 @@ def named_place(scene: Scene, turn: int) -> str:
 
 
 def around_the_write(scene: Scene, turn: int) -> str:
-    """Kill whoever is about to write, or has written a part and is about to say so."""
-    point = ("write.before", "settle.before")[turn % 2]
+    """Kill whoever is about to write, or is about to say that it wrote; every third has a ledger."""
+    if turn % 3 == 2:
+        planned = scene.plan_trouble("killed_after")
+        until(lambda: not planned.exists(), "somebody died at troubled", within=40)
+        return "troubled, written"
+    point = ("write.before", "settle.before")[turn % 3]
     until(scene.arm(point).exists, f"somebody died at {point}", within=40)
     return point
 
@@ -82,7 +88,8 @@ def polite_signal(scene: Scene, turn: int) -> str:
     """Ask a worker to stop in the middle of a write: SIGTERM, SIGQUIT, or SIGTERM and another one."""
     name = scene.workers[turn % len(scene.workers)]
     number = (signal.SIGTERM, signal.SIGQUIT, signal.SIGTERM)[turn % 3]
-    pid = scene.leader(name)
+    pid = until(lambda: (pid := scene.leader(name)) not in scene.leaving and pid, f"{name} is back")
+    scene.leaving.add(pid)
     if name == "troubled":
         scene.plan_trouble("slow")
     scene.busy_child(name)
@@ -90,8 +97,14 @@ def polite_signal(scene: Scene, turn: int) -> str:
     if turn % 3 == 2:
         scene.rest(0.05)
         send_signal(pid, number)
-    until(lambda: not alive(pid), f"{name} ended after {number.name}", every=0.01)
     return f"{name}, {'second ' * (turn % 3 == 2)}{number.name}"
+
+
+@contextlib.contextmanager
+def all_leave(scene: Scene) -> Iterator[None]:
+    """See to it that whoever is asked to stop does."""
+    yield
+    until(lambda: not any(map(alive, scene.leaving)), "whoever was asked to stop ended")
 
 
 FAULTS = (
@@ -101,5 +114,5 @@ FAULTS = (
     Fault("kill -9 of Beat, of the producer", beat_or_producer),
     Fault("kill -9 at a named place", named_place, injections=len(PLACES)),
     Fault("kill -9 before and after the write", around_the_write),
-    Fault("SIGTERM, SIGQUIT, second SIGTERM", polite_signal),
+    Fault("SIGTERM, SIGQUIT, second SIGTERM", polite_signal, around=all_leave),
 )
