@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 from router.batch import PointBatch
+from router.errors import Reason
 from router.points import NormalizedDataPoint
 from router.table import Place
 
@@ -66,8 +67,16 @@ class DataDestination(ABC):
         """Return where a person finds what was written, such as a folder; empty when there is no place."""
         return ""
 
+    def target(self, point: NormalizedDataPoint) -> str:
+        """Return where one point would be written: a file, a key, a topic. Nothing is opened for it."""
+        return self.place()
+
     def owns(self) -> Sequence[Place]:
         """Return the places that no other destination may write to; routes that break it are refused."""
+        return ()
+
+    def obstacles(self) -> Sequence[Reason]:
+        """Return what would keep it from writing, as far as that can be seen without opening it."""
         return ()
 
     def on_record(self, route_id: str) -> int | None:

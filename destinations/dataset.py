@@ -21,6 +21,7 @@ from destinations.part_ledger import PartLedger
 from destinations.records import Durability
 from router.batch import PointBatch
 from router.errors import ConfigError, TerminalError
+from router.points import NormalizedDataPoint
 
 #: What a dataset is partitioned by if nothing is said: few folders, and no value that a reader could misread.
 PARTITION_BY: Final = ("timeframe", "year")
@@ -103,6 +104,11 @@ class DatasetDestination(LedgeredDestination):
         if refused:
             by = " and ".join(self.partitions.by)
             raise TerminalError(f"{by}: too long to name a folder, or reserved there", refused)
+
+    def target(self, point: NormalizedDataPoint) -> str:
+        """Return the folder that a point goes to: every write makes files of its own there."""
+        ((folder, _),) = self.partitions.split(PointBatch.of([point]).frame)
+        return str(self.path / folder)
 
     def owns(self) -> list[FilePlace]:
         """Return the whole folder: a reader takes whatever lies in it for a part of the dataset."""

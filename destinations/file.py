@@ -20,6 +20,7 @@ from destinations.ledger import Ledger
 from destinations.ledgered import LedgeredDestination
 from destinations.records import Durability
 from router.batch import PointBatch
+from router.points import NormalizedDataPoint
 
 _NEWLINE: Final = 10
 
@@ -72,6 +73,11 @@ class FileDestination(LedgeredDestination):
     @abstractmethod
     def encode(self, frame: pl.DataFrame) -> bytes:
         """Return one line per point, each with its newline; what a line says depends on its point alone."""
+
+    def target(self, point: NormalizedDataPoint) -> str:
+        """Return the file that a point goes to."""
+        _, (file,) = self.pattern.split(PointBatch.of([point]).frame)
+        return str(self.path / file.name)
 
     def owns(self) -> list[FilePlace]:
         """Return the files that the pattern may name under the root."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from destinations.base import DataDestination
 from destinations.files import FileWrite
 from destinations.ledger import Ledger
+from destinations.root import obstacles_under
 from router.batch import PointBatch
-from router.errors import DestinationError
+from router.errors import DestinationError, Reason
 
 
 class LedgeredDestination(DataDestination):
@@ -92,6 +93,10 @@ class LedgeredDestination(DataDestination):
     def place(self) -> str:
         """Return the folder."""
         return str(self.path)
+
+    def obstacles(self) -> list[Reason]:
+        """Return why the folder cannot be made or written; a disk that is nearly full is named too."""
+        return obstacles_under(self.path)
 
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route the ledger says are in the files; None: there is no ledger yet."""

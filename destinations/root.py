@@ -14,9 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from destinations.compression import Content
-from router.errors import TransientError, UnavailableError
+from router.errors import Reason, TransientError, UnavailableError
 
 _CLOSED: Final = -1
+#: Bytes of free disk below which somebody should know before bars come.
+_SCARCE: Final = 256_000_000
 _FILE_MODE: Final = 0o640
 _FOLDER_MODE: Final = 0o750
 _FILE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -257,6 +259,28 @@ def make_folder(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def obstacles_under(path: Path) -> list[Reason]:
+    """Return what would keep files from being written under a folder, which need not be there yet.
+
+    ``path.not_writable``: it is no folder, or this user may not write there. ``disk.full``: nothing is left.
+    ``disk.nearly_full``: less than 256 MB are.
+    """
+    try:
+        there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+        space = os.statvfs(there)
+    except OSError as error:
+        return [Reason("path.not_writable", "path", f"{path}: {error.strerror}")]
+    if not there.is_dir():
+        return [Reason("path.not_writable", "path", f"{path}: {there} is a file, not a folder")]
+    if not os.access(there, os.W_OK | os.X_OK):
+        return [Reason("path.not_writable", "path", f"{path}: this user may not write to {there}")]
+    free = space.f_bavail * space.f_frsize
+    if not space.f_blocks or free >= _SCARCE:  # what is no disk has no blocks
+        return []
+    code = "disk.nearly_full" if free else "disk.full"
+    return [Reason(code, "path", f"{path}: its disk has {free / 1e6:,.1f} MB left")]
 
 
 def write_all(fd: int, content: Content, offset: int) -> None:

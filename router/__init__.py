@@ -21,6 +21,7 @@ from router.errors import (
     TransientError,
     UnavailableError,
 )
+from router.explaining import Explanation, explain
 from router.matching import Failure, Matches, match
 from router.points import NormalizedDataPoint
 from router.route import Destination, Route, RoutePriority
@@ -47,6 +48,7 @@ __all__ = [
     "DestinationError",
     "DirectDelivery",
     "ExpiredError",
+    "Explanation",
     "Failure",
     "FleetBusyError",
     "FleetError",
@@ -72,5 +74,6 @@ __all__ = [
     "UnavailableError",
     "admit",
     "apply_transform",
+    "explain",
     "match",
 ]

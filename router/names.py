@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -25,5 +26,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name most like this one; None: none is."""
     words = list(known)
-    found = difflib.get_close_matches(name, words, n=1) or [w for w in words if w.lower() == name.lower()]
-    return found[0] if found else None
+    close = difflib.get_close_matches(name, words, n=5) or [w for w in words if w.lower() == name.lower()]
+    return max(close, key=partial(_likeness, name), default=None)
+
+
+# Of two that are as much alike, '1d' is meant by '1day' rather than '1y'.
+def _likeness(name: str, word: str) -> tuple[float, bool]:
+    return difflib.SequenceMatcher(None, word, name).ratio(), name.startswith(word)

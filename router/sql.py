@@ -34,6 +34,7 @@ _COLUMN_KINDS: Final = {
     "is_realtime": "true or false",
     "technical_indicators": "numbers by name",
 }
+_FUNCTIONS: Final = ("abs", "coalesce", "lower", "upper")
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
@@ -47,7 +48,16 @@ def translate(text: str) -> pl.Expr:
         ConditionError: ``condition.syntax``, ``condition.forbidden``, ``condition.unknown_field`` or
             ``condition.type``; types of whole expressions are the caller's to check.
     """
-    return _expr(parse(text))
+    return translate_tree(parse(text))
+
+
+def translate_tree(tree: exp.Expr) -> pl.Expr:
+    """Return the Polars expression of a parsed condition, or of any term within one.
+
+    Raises:
+        ConditionError: As `translate`.
+    """
+    return _expr(tree)
 
 
 def _type_error(message: str) -> ConditionError:
@@ -78,7 +88,9 @@ def _refusal(node: exp.Expr) -> ConditionError:
     if isinstance(node, exp.Func):
         name = node.name if isinstance(node, exp.Anonymous) else node.sql_name().lower()
         return ConditionError(
-            "condition.forbidden", "", f"{name} is not declared; functions are abs, coalesce, lower, upper"
+            "condition.forbidden",
+            "",
+            f"{name} is not declared{nearest(name, _FUNCTIONS)}; functions are {', '.join(_FUNCTIONS)}",
         )
     if isinstance(node, exp.Query | exp.SubqueryPredicate):
         return ConditionError(
@@ -130,7 +142,7 @@ def _value(node: exp.Expr, column: str = "") -> Any:
 
 def _text_for(column: str, text: str) -> str | datetime:
     if column == "timestamp":
-        return _stamp(text)
+        return stamp(text)
     known = _WORDS.get(column, [text])
     if text not in known:
         message = f"no {column} is {text!r}{nearest(text, known)}; known: {', '.join(known)}"
@@ -138,7 +150,12 @@ def _text_for(column: str, text: str) -> str | datetime:
     return text
 
 
-def _stamp(text: str) -> datetime:
+def stamp(text: str) -> datetime:
+    """Return the moment that a text compared with `timestamp` names, UTC unless it names a zone.
+
+    Raises:
+        ConditionError: ``condition.type``, if it is no ISO date or time.
+    """
     try:
         stamp = datetime.fromisoformat(text if _STAMP.fullmatch(text) else "")
         return stamp.replace(tzinfo=UTC) if stamp.tzinfo is None else stamp.astimezone(UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from destinations import load_routes_file
 from router.run_tests import run_test
+from tests.acceptance.fleet_fixture import CANDLEFLEET, clean_environment, run
 from workers.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +28,22 @@ def blocks(language: str) -> list[tuple[str, str]]:
         for number, (kind, option, text) in enumerate(BLOCK.findall(page.read_text()))
         if kind == language and "no-run" not in option
     ]
+
+
+def files_of(page: str) -> dict[str, str]:
+    """Return the blocks of a page that are files, by the name they say: ```python file=routes.py."""
+    found = BLOCK.findall((ROOT / page).read_text())
+    return {option.partition("file=")[2]: text for _, option, text in found if "file=" in option}
+
+
+@pytest.mark.parametrize(("name", "text"), [pytest.param(*block, id=block[0]) for block in blocks("console")])
+def test_command_says_what_the_page_shows(name, text, tmp_path):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for file, content in files_of(name.partition(":")[0]).items():
+        (tmp_path / file).write_text(content)
+    for command, shown in re.findall(r"^\$ candlefleet (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
+        done = run([*CANDLEFLEET, *shlex.split(command)], clean_environment(COLUMNS="100"), tmp_path)
+        assert [line.rstrip() for line in (done.stdout + done.stderr).splitlines()] == shown.splitlines()
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in blocks("python")])

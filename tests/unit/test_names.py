@@ -25,3 +25,7 @@ def test_anything_else_is_no_name(name):
 )
 def test_nearest_hints_at_what_was_meant(misspelt, hint):
     assert nearest(misspelt, ["name", "batch_size", "condition"]) == hint
+
+
+def test_of_two_that_are_as_near_the_one_it_begins_with_is_meant():
+    assert nearest("1day", ["1y", "1d"]) == nearest("1day", ["1d", "1y"]) == " (did you mean '1d'?)"

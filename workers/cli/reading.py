@@ -10,9 +10,11 @@ import typer
 
 from router.arrangement import Understood
 from router.errors import ConfigError
+from router.files import FORMATS
 from router.layout import Layout
 from router.mapping_file import read_mapping
 
+Format = Annotated[str | None, typer.Option(help=f"{', '.join(FORMATS)}; by content and name otherwise.")]
 Symbol = Annotated[str | None, typer.Option(help="The symbol, if the file has no column for it.")]
 Timeframe = Annotated[str | None, typer.Option(help="The timeframe, such as 1d, likewise.")]
 AssetClass = Annotated[str | None, typer.Option(help="The asset class, such as equity, likewise.")]

@@ -110,9 +110,14 @@ def age(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f}s"
 
 
+def printable(text: str) -> str:
+    """Return foreign text without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def word_for_word(text: str) -> str:
-    """Return foreign text so that a terminal shows it, and does nothing else that may be in it."""
-    return escape("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text))
+    """Return foreign text as markup that shows it, and does nothing else that may be in it."""
+    return escape(printable(text))
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:

@@ -14,7 +14,7 @@ from ulid import ULID
 
 from router.arrangement import Understood
 from router.errors import CandlefleetError, ConfigError, DecodeError
-from router.files import FORMATS, Chunk, content_key, read_bars
+from router.files import Chunk, content_key, read_bars
 from router.layout import Layout
 from router.sources import is_regular
 from router.table import RouteTable
@@ -45,9 +45,7 @@ def register(app: typer.Typer) -> None:
 
 def send(
     files: Annotated[list[str], typer.Argument(help="Files of bars; - reads standard input.")],
-    format: Annotated[
-        str | None, typer.Option(help=f"{', '.join(FORMATS)}; by content and name otherwise.")
-    ] = None,
+    format: reading.Format = None,
     symbol: reading.Symbol = None,
     timeframe: reading.Timeframe = None,
     asset_class: reading.AssetClass = None,

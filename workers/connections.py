@@ -1,0 +1,59 @@
+"""Find out whether destinations and the broker can be reached, by reaching them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from router.check_routes import first_users
+from router.conditions import said
+from router.errors import ConfigError, FleetError
+from router.findings import Finding
+from router.route import Destination
+from router.table import RouteTable
+from workers.settings import broker_url, settings
+from workers.store import Store
+
+
+def reach_destinations(table: RouteTable, about_to: Callable[[str], None]) -> Iterator[Finding]:
+    """Open each destination and close it again; yield those that do not let us.
+
+    What opening makes is made: the folder of files, their ledger.
+
+    Args:
+        table: The routes.
+        about_to: Told the name of each destination before it is opened, which may take a while.
+    """
+    users = first_users(table)
+    for name, destination in table.destinations().items():
+        about_to(name)
+        yield from _reach(destination, users[name])
+
+
+def _reach(destination: Destination, route_id: str) -> Iterator[Finding]:
+    try:
+        destination.open()
+        destination.close()
+    except ConfigError as error:
+        yield Finding("error", error.code, route_id, "destination", error.message)
+    except Exception as error:  # a destination of a user's own may raise anything
+        message = f"cannot be opened: {said(error)}"
+        yield Finding("error", "destination.unreachable", route_id, "destination", message)
+
+
+def reach_broker() -> Iterator[Finding]:
+    """Yield what is wrong with the broker: not there, evicting, without an append-only file, too old."""
+    s, url = settings(), broker_url()
+    if url is None:
+        message = f"none is configured, and no embedded Redis runs in {s.dir}"
+        hint = "`candlefleet up` starts one, or set CANDLEFLEET_BROKER_URL"
+        yield Finding("info", "broker.missing", "", "broker", message, hint)
+        return
+    store = Store.connect(url, memory=s.memory, remember=s.remember)
+    with closing(store.redis):
+        try:
+            store.check(volatile=s.volatile)
+        except ConfigError as error:
+            yield Finding("error", error.code, "", "broker", f"{error.where}: {error.message}")
+        except FleetError as error:
+            yield Finding("error", "broker.unreachable", "", "broker", str(error))
