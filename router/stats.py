@@ -49,3 +49,8 @@ class RouterStats:
                 "errors_by_type": dict(self._by_type),
                 "errors_by_route": dict(self._by_route),
             }
+
+    def __str__(self) -> str:
+        totals = self.to_dict()
+        said = ", ".join(f"{totals[name]:,} {name}" for name in ("routed", "skipped", "errors"))
+        return f"{totals['points']:,} points in {totals['batches']:,} batch{'' if totals['batches'] == 1 else 'es'}: {said}"
