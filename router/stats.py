@@ -53,4 +53,5 @@ class RouterStats:
     def __str__(self) -> str:
         totals = self.to_dict()
         said = ", ".join(f"{totals[name]:,} {name}" for name in ("routed", "skipped", "errors"))
-        return f"{totals['points']:,} points in {totals['batches']:,} batch{'' if totals['batches'] == 1 else 'es'}: {said}"
+        batches = f"{totals['batches']:,} batch{'' if totals['batches'] == 1 else 'es'}"
+        return f"{totals['points']:,} points in {batches}: {said}"
