@@ -140,10 +140,16 @@ def _localized(moment: datetime, field: str, rules: Rules) -> datetime:
         first, second = (moment.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     except OverflowError:
         raise _out_of_range(moment, field) from None
-    if first != second:
-        message = f"{moment} comes twice or never in {rules.zone}, whose clocks change then: give the offset"
+    if first > second:
+        message = f"{moment} never comes in {rules.zone}, whose clocks go forward then: give the offset"
         raise refused("timestamp.invalid", field, message)
-    return _plain(first)
+    if first < second and rules.fold is None:
+        message = (
+            f"{moment} comes twice in {rules.zone}, whose clocks go back then: give the offset, "
+            "or say by fold that the earlier or the later is meant"
+        )
+        raise refused("timestamp.invalid", field, message)
+    return _plain(second if rules.fold == "later" else first)
 
 
 def _plain(moment: datetime) -> datetime:

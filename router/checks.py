@@ -17,7 +17,7 @@ Where two choices were possible, these hold at every door:
   or refused as `number.precision` for `Rules.exact_sources`.
 - Timestamps are aware datetimes or ISO 8601 text with seconds and a zone, `T` or a blank between day
   and time. Digits below the microsecond are refused unless they are zeros. A local time that a change
-  of clocks makes twice or never is refused, whatever the zone of the rules.
+  of clocks makes twice is refused unless the rules say which it is, one that never comes always.
 - A bar that does not start at a multiple of its timeframe (below one day) is accepted and noted as
   `misaligned`.
 - Whether a price may be zero or negative depends on the asset class, so it is judged only where that

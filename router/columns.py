@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,11 @@ _TEXT_TYPES: Final = (pl.String, pl.Categorical, pl.Enum)
 _LONG: Final = float(10**FLOAT_DIGITS)
 _TAILS: Final = 1000  # a column with more different fractions and zones is judged row by row
 _SURE_HEAD: Final = f"^{MINUTE_PATTERN}[0-5][0-9]"
+_TWICE: Final[dict[str | None, Literal["earliest", "latest", "null"]]] = {
+    None: "null",
+    "earlier": "earliest",
+    "later": "latest",
+}
 _DATETIME: Final = FRAME_SCHEMA["timestamp"]
 _INDICATORS: Final = FRAME_SCHEMA["technical_indicators"]
 
@@ -121,11 +126,12 @@ def _number_text(raw: pl.Series) -> Column:
 # -- timestamps -------------------------------------------------------------------------------
 
 
-def _timestamp(raw: pl.Series, rules: Rules) -> Column:
+def read_timestamps(raw: pl.Series, rules: Rules) -> Column:
+    """Return what `check_timestamp` makes of each value, as far as it surely accepts it."""
     if isinstance(raw.dtype, pl.Datetime):
         values, sure = _of_datetimes(raw, rules)
-    elif raw.dtype in _TEXT_TYPES and rules.timestamp_unit is None:
-        values, sure = _of_texts(raw.cast(pl.String))
+    elif raw.dtype in _TEXT_TYPES:
+        values, sure = _of_texts(raw.cast(pl.String), rules)
     elif raw.dtype.is_integer() and rules.timestamp_unit is not None:
         values, sure = _of_counts(raw, TIMESTAMP_UNITS[rules.timestamp_unit])
     else:
@@ -141,11 +147,15 @@ def _of_datetimes(raw: pl.Series, rules: Rules) -> Column:
     if zone is None and rules.zone is None:
         return _unreadable(raw, _DATETIME)
     if zone is None:
-        raw = raw.dt.replace_time_zone(rules.zone, ambiguous="null", non_existent="null")
+        raw = _localized(raw, rules)
     if raw.dtype == _DATETIME:
         return Column(raw, _everywhere(raw))
     per_second = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[unit]
     return _of_counts(raw.dt.convert_time_zone("UTC").to_physical(), per_second)
+
+
+def _localized(naive: pl.Series, rules: Rules) -> pl.Series:
+    return naive.dt.replace_time_zone(rules.zone, ambiguous=_TWICE[rules.fold], non_existent="null")
 
 
 def _of_counts(raw: pl.Series, per_second: int) -> Column:
@@ -163,26 +173,32 @@ def _of_counts(raw: pl.Series, per_second: int) -> Column:
     return Column(values.cast(_DATETIME), sure)
 
 
-def _of_texts(raw: pl.Series) -> Column:
+def _of_texts(raw: pl.Series, rules: Rules) -> Column:
     tails = raw.str.slice(HEAD_LENGTH)
     kinds = tails.unique()
     if len(kinds) > _TAILS:
         return _unreadable(raw, _DATETIME)
-    shifts = {tail: _shift(tail) for tail in kinds if tail is not None}
-    known = {tail: shift for tail, shift in shifts.items() if shift is not None}
+    found = {tail: _tail(tail) for tail in kinds if tail is not None}
+    known = {tail: parts[0] for tail, parts in found.items() if parts and (parts[1] or rules.zone)}
     heads = raw.str.slice(0, 10) + "T" + raw.str.slice(11, 8)
     moments = heads.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False).to_physical()
     ahead = tails.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int64)
+    values = (moments + ahead).cast(_DATETIME)
+    local = [tail for tail, parts in found.items() if tail in known and parts and not parts[1]]
+    if local:
+        naive = _localized(values.dt.replace_time_zone(None), rules).dt.convert_time_zone("UTC")
+        values = naive.zip_with(tails.is_in(local).fill_null(value=False), values)
     sure = raw.str.contains(_SURE_HEAD).fill_null(value=False).to_numpy()
-    return Column((moments + ahead).cast(_DATETIME), sure)
+    return Column(values, sure)
 
 
-def _shift(tail: str) -> int | None:
+def _tail(tail: str) -> tuple[int, bool] | None:
+    """Return the microseconds that what follows the seconds adds, and whether it names a zone."""
     try:
         fraction, offset = read_tail(tail)
     except PointError:
         return None
-    return None if offset is None else (fraction - offset) // timedelta(microseconds=1)
+    return (fraction - (offset or timedelta())) // timedelta(microseconds=1), offset is not None
 
 
 def _microseconds(moment: datetime) -> int:
@@ -247,7 +263,7 @@ def _are_plain(maps: pl.Series, rules: Rules) -> bool:
 
 
 _READERS: Final[Mapping[str, Callable[[pl.Series, Rules], Column]]] = {
-    "timestamp": _timestamp,
+    "timestamp": read_timestamps,
     **dict.fromkeys(PRICES, _price),
     "volume": _volume,
     "symbol": _words(check_name),

@@ -3,52 +3,48 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from operator import methodcaller
 from typing import Any, Final
 
 import polars as pl
 
 from router.admission import Unreadable
+from router.blocks import Block
 from router.errors import ConfigError, DecodeError
 from router.lines import Lines, fault_of, is_cut, unreadable
-from router.names import nearest
-from router.schema import COLUMNS
+from router.sources import Source
 
-#: Columns that a file may lack.
-OPTIONAL: Final = frozenset({"volume", "data_quality_score", "is_realtime", "technical_indicators"})
+_OTHER_MARKS: Final = (";", "\t", "|")
 _commas: Final = methodcaller("count", b",")
 _MAX_SPAN: Final = 64  # lines that one quoted record may take
 
 
 class CsvRows:
-    """The rows of a CSV file after its header.
+    """The rows of a CSV file after its header, as text.
+
+    Attributes:
+        names: Its columns.
 
     Raises:
-        ConfigError: `csv.header`, if a column is missing or doubled.
+        ConfigError: `csv.header`, if a column is doubled, or its cells are not parted by commas.
         DecodeError: `envelope.encoding`, if the header is not UTF-8.
     """
 
-    def __init__(self, lines: Lines, name: str, constants: Mapping[str, str]) -> None:
-        """Read the header.
+    counts = ":"
 
-        Args:
-            lines: The lines of the file.
-            name: What to call it in errors.
-            constants: Values of columns that the file lacks.
-        """
-        self._lines = lines
-        self._names = _header(lines.take(), name)
-        self._constants = {key: value for key, value in constants.items() if key not in self._names}
-        _check_columns(self._names, self._constants, name)
+    def __init__(self, source: Source) -> None:
+        """Read the header."""
+        self._lines = Lines(source)
+        self._header = _header(self._lines.take(), source.name)
+        self.names: list[str] | None = self._header
 
-    def read(self, block: list[bytes], first: int) -> tuple[pl.DataFrame | list[Any], Sequence[int]]:
-        """Return the rows of a block and the line on which each starts.
+    def blocks(self, chunk: int, columns: Collection[str]) -> Iterator[Block]:
+        """Yield the rows of so many lines at a time."""
+        for block, first in self._lines.blocks(chunk):
+            yield Block(*self._read(block, first), self._lines.done())
 
-        Args:
-            block: Lines; those that the last record needs beyond it are taken and added.
-            first: The number of the first of them.
-        """
+    def _read(self, block: list[bytes], first: int) -> tuple[pl.DataFrame | list[Any], Sequence[int]]:
         data = b"".join(block)
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
@@ -66,7 +62,7 @@ class CsvRows:
         return rows, numbers
 
     def _is_plain(self, block: list[bytes], data: bytes) -> bool:
-        commas = len(self._names) - 1
+        commas = len(self._header) - 1
         if commas == 0 or b'"' in data or b"\0" in data or b"\r" in data:
             return False
         if set(map(_commas, block)) != {commas} or any(map(is_cut, block)):
@@ -74,10 +70,8 @@ class CsvRows:
         return data.isascii() or fault_of(data) is None
 
     def _frame(self, data: bytes) -> pl.DataFrame:
-        schema = dict.fromkeys(self._names, pl.String)
-        frame = pl.read_csv(data, has_header=False, schema=schema, quote_char=None, infer_schema=False)
-        constants = [pl.lit(value).alias(key) for key, value in self._constants.items()]
-        return frame.select(name for name in self._names if name in COLUMNS).with_columns(constants)
+        schema = dict.fromkeys(self._header, pl.String)
+        return pl.read_csv(data, has_header=False, schema=schema, quote_char=None, infer_schema=False)
 
     def _row(self, block: list[bytes], at: int) -> tuple[dict[str, Any] | Unreadable, int]:
         """Return the record that starts on a line, and how many lines it takes."""
@@ -88,11 +82,10 @@ class CsvRows:
         if cells is None:
             message = "its quotes do not close before a comma, or it holds a lone carriage return"
             return unreadable(block[at], "csv.quotes", message), 1
-        if len(cells) != len(self._names):
-            message = f"has {len(cells)} cells where the header has {len(self._names)}"
+        if len(cells) != len(self._header):
+            message = f"has {len(cells)} cells where the header has {len(self._header)}"
             return unreadable(block[at], "csv.columns", message), 1
-        pairs = zip(self._names, cells, strict=True)
-        return {**self._constants, **{key: value or None for key, value in pairs if key in COLUMNS}}, span
+        return {key: value or None for key, value in zip(self._header, cells, strict=True)}, span
 
     def _cells(self, block: list[bytes], at: int) -> tuple[list[str] | None, int]:
         text = block[at].decode()
@@ -123,6 +116,9 @@ def _cells_of(text: str) -> list[str] | None:
 
 
 def _header(line: bytes, name: str) -> list[str]:
+    if not line.strip():
+        message = "is empty: the first line of CSV names the columns"
+        raise ConfigError("csv.header", f"{name}:1", message)
     try:
         names = _cells_of(line.decode()) or []
     except UnicodeDecodeError as error:
@@ -130,12 +126,8 @@ def _header(line: bytes, name: str) -> list[str]:
     if len(set(names)) != len(names):
         twice = next(column for column in names if names.count(column) > 1)
         raise ConfigError("csv.header", f"{name}:1", f"names the column {twice!r} twice")
-    return names
-
-
-def _check_columns(names: list[str], constants: Mapping[str, str], name: str) -> None:
-    missing = [column for column in COLUMNS if column not in {*names, *constants} and column not in OPTIONAL]
-    if missing:
-        wanted = ", ".join(column + nearest(column, names) for column in missing)
-        message = f"has no column {wanted}: rename columns, or give what holds for the whole file as defaults"
+    other = next((mark for mark in _OTHER_MARKS if len(names) == 1 and mark in names[0]), None)
+    if other is not None:
+        message = f"its cells are parted by {other!r}: write commas between them"
         raise ConfigError("csv.header", f"{name}:1", message)
+    return names

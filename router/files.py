@@ -1,32 +1,45 @@
-"""Read files of bars in chunks that are the same every time, each row with its line."""
+"""Read files of bars in chunks that are the same every time, each row with its place."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import file_digest
-from os import fstat
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any, BinaryIO, Final
 
 import polars as pl
 
+from router.arrangement import Arrangement, Understood
+from router.blocks import Reader
 from router.csv_rows import CsvRows
-from router.decode import decode_json
 from router.errors import ConfigError, DecodeError
-from router.lines import Lines, fault_of, unreadable
-from router.names import nearest
-from router.schema import COLUMNS
+from router.layout import Layout
+from router.read_json import JsonDocument, JsonLines, is_lines
+from router.read_tables import MAGIC, TableRows
+from router.rules import check_word
+from router.sources import Source, opened
+from router.unpack import PACKINGS
 
-_FORMATS: Final = ("csv", "ndjson")
-_SUFFIXES: Final = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
-
-#: Turns lines, the first of which has this number, into rows and the line on which each starts.
-Reader = Callable[[list[bytes], int], tuple[pl.DataFrame | list[Any], Sequence[int]]]
+_READERS: Final[Mapping[str, Callable[[Source], Reader]]] = {
+    "csv": CsvRows,
+    "ndjson": JsonLines,
+    "json": JsonDocument,
+    "parquet": TableRows,
+    "arrow": TableRows,
+}
+#: The formats that can be named.
+FORMATS: Final = tuple(_READERS)
+_SUFFIXES: Final = {
+    ".csv": "csv",
+    **dict.fromkeys((".ndjson", ".jsonl"), "ndjson"),
+    ".json": "json",
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".arrow", ".arrows", ".ipc", ".feather"), "arrow"),
+}
+_PACKED: Final = tuple(packing.suffix for packing in PACKINGS)
+_PLAIN: Final = Layout()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,57 +48,63 @@ class Chunk:
 
     Attributes:
         index: Counts the chunks from 0; the same content has the same chunks every time.
-        rows: A frame of text columns, or mappings and what could not be read as one.
-        lines: The line of the file, from 1, on which each row starts.
+        rows: A frame, or mappings and what could not be read as one.
+        lines: The line of the file, from 1, on which each row starts; its own number where there are none.
         name: What to call the file.
+        counts: What stands between that and the number of a row.
         bytes_read: Bytes of the file up to the end of this chunk.
         bytes_total: Bytes of the file; None for a stream.
+        understood: How the file was read, up to the end of this chunk.
     """
 
     index: int
     rows: pl.DataFrame | list[Any]
     lines: Sequence[int]
     name: str
+    counts: str
     bytes_read: int
     bytes_total: int | None
+    understood: Understood
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def where(self, row: int) -> str:
-        """Return where a row of this chunk stands, such as `equity.csv:17`."""
-        return f"{self.name}:{self.lines[row]}"
+        """Return where a row of this chunk stands, such as `equity.csv:17` or `equity.parquet row 16`."""
+        return f"{self.name}{self.counts}{self.lines[row]}"
 
 
 def read_bars(
     source: str | Path | BinaryIO,
     format: str | None = None,
     chunk: int = 10_000,
-    defaults: Mapping[str, str] | None = None,
+    layout: Layout = _PLAIN,
 ) -> Iterator[Chunk]:
     """Yield the bars of a file, or of standard input, a chunk at a time.
 
-    A line that cannot be read is an `Unreadable` row, refused alone; blank lines and unknown columns
-    are skipped, and empty cells are absent.
+    What cannot be read as a row is an `Unreadable` one, refused alone; blank lines and unknown columns
+    are skipped, and empty cells are absent. Where a file is damaged, what stands before that comes first.
 
     Args:
-        source: A path, `-` for standard input, or a binary stream.
-        format: `csv` or `ndjson`; None: by the file's suffix, or a stream's first character.
-        chunk: Lines a chunk holds, save those of a record that began on the last of them.
-        defaults: Values of columns that the file does not have.
+        source: A path, `-` for standard input, or a binary stream; packed as gzip, zstd, bz2 or xz or not.
+        format: One of `FORMATS`; None: by how the content begins, and by the file's suffix.
+        chunk: Lines or rows that a chunk holds, save those of a record that began on the last of them.
+        layout: What the file does not say itself.
 
     Raises:
-        ConfigError: `path`, `enum` for the format, `csv.header` for columns, `unknown_field` for defaults.
-        DecodeError: `envelope.encoding`, if a header is not UTF-8.
+        ConfigError: `path`; `enum` for the format; `csv.header`, `json.shape`, `columns`, or a code of
+            timestamps that holds for every row of the first chunk.
+        DecodeError: `envelope.*`, if the file cannot be read, or no further.
     """
-    constants = _known(defaults or {})
-    with _opened(source) as (stream, name, total):
-        lines = Lines(stream)
-        read = _reader(lines, format or _format_of(name, lines), name, constants)
-        for index, block in enumerate(iter(partial(lines.block, chunk), [])):
-            rows, numbers = read(block, lines.count - len(block) + 1)
-            if len(rows):
-                yield Chunk(index, rows, numbers, name, lines.bytes_read, total)
+    with opened(source) as file:
+        form = _checked(format) if format is not None else _format_of(file)
+        try:
+            reader = _READERS[form](file)
+            yield from _chunks(file, reader, form, chunk, layout)
+            if file.fault is not None:
+                raise file.fault
+        except DecodeError as error:
+            raise DecodeError(error.code, f"{file.name}: {error.message}") from error
 
 
 def content_key(path: str | Path) -> str:
@@ -94,64 +113,41 @@ def content_key(path: str | Path) -> str:
         return file_digest(file, "sha256").hexdigest()[:32]
 
 
-def _known(defaults: Mapping[str, str]) -> Mapping[str, str]:
-    for name in defaults:
-        if name not in COLUMNS:
-            raise ConfigError(
-                "unknown_field", f"defaults.{name}", f"is no column of a point{nearest(name, COLUMNS)}"
+def _chunks(file: Source, reader: Reader, form: str, size: int, layout: Layout) -> Iterator[Chunk]:
+    told = form if file.packing is None else f"{form} in {file.packing.name}"
+    arrangement = None if reader.names is None else Arrangement(layout, reader.names, file.name, told)
+    for index, block in enumerate(reader.blocks(size, arrangement.wanted() if arrangement else ())):
+        if arrangement is None and any(isinstance(row, Mapping) for row in block.rows):
+            arrangement = Arrangement(layout, _keys_of(block.rows), file.name, told, fixed=False)
+        rows = arrangement.arranged(block.rows) if arrangement else block.rows
+        understood = arrangement.understood() if arrangement else Understood(told)
+        if len(rows):
+            yield Chunk(
+                index, rows, block.numbers, file.name, reader.counts, block.done, file.total, understood
             )
-    return defaults
 
 
-@contextmanager
-def _opened(source: str | Path | BinaryIO) -> Iterator[tuple[BinaryIO, str, int | None]]:
-    if not isinstance(source, str | Path):
-        name = getattr(source, "name", None)
-        yield source, Path(name).name if isinstance(name, str) else "stream", None
-    elif str(source) == "-":
-        yield sys.stdin.buffer, "stdin", None
-    else:
-        try:
-            file = Path(source).open("rb")  # noqa: SIM115 - closed below, its errors are not
-        except OSError as error:
-            raise ConfigError("path", str(source), f"cannot be read: {error.strerror}") from error
-        with file:
-            status = fstat(file.fileno())
-            yield file, Path(source).name, status.st_size if S_ISREG(status.st_mode) else None
+def _keys_of(rows: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows if isinstance(row, Mapping) for key in row))
 
 
-def _format_of(name: str, lines: Lines) -> str:
-    suffix = Path(name).suffix.lower()
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
-    if suffix:
-        raise ConfigError("enum", name, f"has none of the suffixes {', '.join(_SUFFIXES)}: name its format")
-    return "ndjson" if lines.first().lstrip()[:1] == b"{" else "csv"
+def _checked(form: str) -> str:
+    check_word("format", form, FORMATS)
+    return form
 
 
-def _reader(lines: Lines, form: str, name: str, constants: Mapping[str, str]) -> Reader:
-    if form == "csv":
-        return CsvRows(lines, name, constants).read
-    if form == "ndjson":
-        return partial(_json_rows, constants)
-    raise ConfigError(
-        "enum", "format", f"{form!r} is not one of csv, ndjson{nearest(form, ('csv', 'ndjson'))}"
-    )
-
-
-def _json_rows(constants: Mapping[str, str], block: list[bytes], first: int) -> tuple[list[Any], list[int]]:
-    numbered = [(first + at, line) for at, line in enumerate(block) if not line.isspace()]
-    return [_json_row(line, constants) for _, line in numbered], [number for number, _ in numbered]
-
-
-def _json_row(line: bytes, constants: Mapping[str, str]) -> Any:
-    fault = fault_of(line)
-    if fault is not None:
-        return fault
-    try:
-        rows = decode_json(line)
-    except DecodeError as error:
-        return unreadable(line, error.code, error.message)
-    if len(rows) != 1 or not line.lstrip().startswith(b"{"):
-        return unreadable(line, "envelope.shape", "is not one point: write one object per line")
-    return {**constants, **rows[0]} if constants else rows[0]
+def _format_of(file: Source) -> str:
+    for magic, form in MAGIC.items():
+        if file.head.startswith(magic):
+            return form
+    path = Path(file.name.lower())
+    suffix = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
+    form = _SUFFIXES.get(suffix, "")
+    text = file.head.removeprefix(BOM_UTF8).lstrip()
+    if form == "json" or (not form and text[:1] in (b"{", b"[")):
+        return "ndjson" if is_lines(text) else "json"
+    if not form and b"\0" in text:
+        known = ", ".join(_SUFFIXES)
+        message = f"has none of the suffixes {known}, and its content is none of these: name its --format"
+        raise ConfigError("enum", file.name, message)
+    return form or "csv"

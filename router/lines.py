@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain, islice
-from typing import BinaryIO, Final
+from typing import Final
 
 from router.admission import Unreadable
 from router.decode import LIMITS
 from router.errors import Reason
+from router.sources import Source
 
 #: Bytes that lines may have; what is longer is cut, which marks it as too long.
 MAX_LINE: Final = LIMITS.point_bytes
@@ -18,27 +20,32 @@ _AT_ONCE: Final = 256
 
 
 class Lines:
-    """The lines of a binary stream, without its byte order mark.
+    """The lines of a file, without its byte order mark; one that damage cut short is none of them.
 
     Attributes:
+        source: What they are read from.
         count: Lines read so far.
-        bytes_read: Bytes read so far.
+        bytes_read: Bytes of the content read so far.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        """Take a stream that stands at its beginning."""
+    def __init__(self, source: Source) -> None:
+        """Take a source that stands at its beginning."""
         self.count = 0
         self.bytes_read = 0
-        self._pieces = iter(partial(stream.readline, MAX_LINE), b"")
+        self.source = source
+        self._pieces = _pieces(source)
         first = next(self._pieces, b"")
         self._marked = len(first) - len(first.removeprefix(BOM_UTF8))
         self._pieces = chain(filter(None, [first[self._marked :]]), self._pieces)
 
-    def first(self) -> bytes:
-        """Return the first line, or its beginning, without taking it."""
-        piece = next(self._pieces, b"")
-        self._pieces = chain([piece] if piece else [], self._pieces)
-        return piece
+    def done(self) -> int:
+        """Return how many bytes of the file were read so far, packed as they may be."""
+        return self.bytes_read if self.source.packing is None else self.source.taken()
+
+    def blocks(self, count: int) -> Iterator[tuple[list[bytes], int]]:
+        """Yield all that is left as `block` gives it, with the number of the first line of each."""
+        while block := self.block(count):
+            yield block, self.count - len(block) + 1
 
     def take(self) -> bytes:
         """Return the next line with its end; nothing after the last."""
@@ -54,17 +61,25 @@ class Lines:
 
     def _some(self, count: int) -> list[bytes]:
         pieces = list(islice(self._pieces, min(count, _AT_ONCE)))
-        lines = pieces if max(map(len, pieces), default=0) < MAX_LINE else self._whole(pieces)
         self.bytes_read += sum(map(len, pieces)) + self._marked
         self._marked = 0
+        lines = pieces if max(map(len, pieces), default=0) < MAX_LINE else self._whole(pieces)
         self.count += len(lines)
         return lines
 
     def _whole(self, pieces: list[bytes]) -> list[bytes]:
         """Return the first piece of each line, and read on to the end of the last line."""
-        while is_cut(pieces[-1]) and (piece := next(self._pieces, b"")):
-            pieces.append(piece)
+        last = pieces[-1]
+        while is_cut(last) and (last := next(self._pieces, b"")):
+            self.bytes_read += len(last)
         return [piece for before, piece in zip([b"", *pieces], pieces, strict=False) if not is_cut(before)]
+
+
+def _pieces(source: Source) -> Iterator[bytes]:
+    for piece in iter(partial(source.stream.readline, MAX_LINE), b""):
+        if source.fault is not None and len(piece) < MAX_LINE and not piece.endswith(b"\n"):
+            return
+        yield piece
 
 
 def is_cut(line: bytes) -> bool:

@@ -1,0 +1,141 @@
+"""Read JSON: a point on each line, or one document with rows or columns in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from router.admission import Unreadable
+from router.blocks import Block
+from router.column_names import ALIASES
+from router.decode import Limits, decode_json, parse_json
+from router.errors import ConfigError, DecodeError, Reason
+from router.lines import Lines, fault_of, unreadable
+from router.originals import original_text
+from router.schema import PRICES
+from router.sources import Source
+
+#: Bytes that a document may have, which is read into memory as a whole.
+MAX_DOCUMENT: Final = 64 * 1024 * 1024
+_LIMITS: Final = Limits(bytes=MAX_DOCUMENT, points=MAX_DOCUMENT)
+#: What the numbers of a row without names are, in this order; the last may be missing.
+ROW: Final = ("timestamp", *PRICES, "volume")
+_LEAST: Final = len(ROW) - 1
+
+
+class JsonLines:
+    """The points of a file that has one on each line; blank lines are skipped."""
+
+    counts = ":"
+    names: list[str] | None = None
+
+    def __init__(self, source: Source) -> None:
+        """Take a source that stands at its beginning."""
+        self._lines = Lines(source)
+
+    def blocks(self, chunk: int, columns: Collection[str]) -> Iterator[Block]:
+        """Yield the points of so many lines at a time."""
+        for block, first in self._lines.blocks(chunk):
+            numbered = [(first + at, line) for at, line in enumerate(block) if not line.isspace()]
+            rows = [_of_line(line) for _, line in numbered]
+            yield Block(rows, [number for number, _ in numbered], self._lines.done())
+
+
+class JsonDocument:
+    """The rows of one JSON document.
+
+    Attributes:
+        names: The columns, if it is an object of columns, or its rows are lists.
+
+    Raises:
+        ConfigError: `json.shape`, if there are no rows in it, or several lists of them.
+        DecodeError: What `parse_json` raises, or what damaged the file.
+    """
+
+    counts = " row "
+
+    def __init__(self, source: Source) -> None:
+        """Read the whole document."""
+        self._source = source
+        data = source.stream.read(MAX_DOCUMENT + 1)
+        if source.fault is not None:
+            raise source.fault
+        if len(data) > MAX_DOCUMENT:
+            message = (
+                f"is over {MAX_DOCUMENT >> 20} MiB, the most that one JSON document may have: "
+                "write a point on each line (NDJSON), or Parquet"
+            )
+            raise DecodeError("envelope.size", message)
+        self._rows = _rows_in(parse_json(data, _LIMITS), source.name)
+        self.names = list(ROW) if any(isinstance(row, list) for row in self._rows) else None
+
+    def blocks(self, chunk: int, columns: Collection[str]) -> Iterator[Block]:
+        """Yield so many rows at a time."""
+        total = len(self._rows)
+        for start in range(0, total, chunk):
+            rows = [self._row(row) for row in self._rows[start : start + chunk]]
+            numbers = range(start + 1, start + len(rows) + 1)
+            yield Block(rows, numbers, self._source.taken() * numbers[-1] // total)
+
+    def _row(self, row: Any) -> Any:
+        if self.names is None or not isinstance(row, list):
+            return row
+        if not _LEAST <= len(row) <= len(ROW):
+            message = f"has {len(row)} values: a row without names is {', '.join(ROW)}"
+            return Unreadable(original_text(row), (Reason("json.row", "", message),))
+        return dict(zip(ROW, row, strict=False))
+
+
+def is_lines(head: bytes) -> bool:
+    """Return whether JSON that begins like this has one point on each line, and is no document."""
+    line = head.lstrip().partition(b"\n")[0].strip()
+    if not line.startswith(b"{") or not line.endswith(b"}"):
+        return False
+    try:
+        (row,) = decode_json(line)
+    except DecodeError:
+        return True
+    return not any(isinstance(value, list) for value in row.values())
+
+
+def _of_line(line: bytes) -> Any:
+    fault = fault_of(line)
+    if fault is not None:
+        return fault
+    try:
+        rows = decode_json(line)
+    except DecodeError as error:
+        return unreadable(line, error.code, error.message)
+    if len(rows) != 1 or not line.lstrip().startswith(b"{"):
+        return unreadable(line, "envelope.shape", "is not one point: write one object per line")
+    return rows[0]
+
+
+def _rows_in(document: Any, where: str) -> Sequence[Any]:
+    if isinstance(document, list):
+        return document
+    if not isinstance(document, dict):
+        raise ConfigError("json.shape", where, "holds no bars: write a list of points")
+    columns = {key: value for key, value in document.items() if key.lower() in ALIASES}
+    if columns and all(isinstance(value, list) for value in columns.values()):
+        return _of_columns({key: v for key, v in document.items() if isinstance(v, list)}, where)
+    lists = [key for key, value in document.items() if _is_rows(value)]
+    if len(lists) == 1:
+        rows: list[Any] = document[lists[0]]
+        return rows
+    if columns and not lists:
+        return [document]
+    found = f"several: {', '.join(lists)}" if lists else f"it has {', '.join(document) or 'nothing'}"
+    raise ConfigError("json.shape", where, f"is an object without one list of rows ({found}): give a list")
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(row, dict | list) for row in value)
+
+
+def _of_columns(columns: Mapping[str, list[Any]], where: str) -> list[dict[str, Any]]:
+    lengths = {key: len(values) for key, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        raise ConfigError("json.shape", where, f"its columns are not of one length: {told}")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
