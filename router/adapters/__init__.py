@@ -3,6 +3,7 @@
 from router.adapters.alpaca import from_alpaca
 from router.adapters.ccxt import from_ccxt
 from router.adapters.databento import from_databento
+from router.adapters.frame import from_frame
 from router.adapters.yfinance import from_yfinance
 
-__all__ = ["from_alpaca", "from_ccxt", "from_databento", "from_yfinance"]
+__all__ = ["from_alpaca", "from_ccxt", "from_databento", "from_frame", "from_yfinance"]

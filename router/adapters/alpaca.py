@@ -8,6 +8,7 @@ from typing import Any, Final
 import polars as pl
 
 from router.adapters.flat import flat
+from router.adapters.frame import from_frame
 from router.adapters.records import Record, no_bar, value_of
 from router.adapters.timeframes import timeframe_of
 from router.from_frames import is_frame
@@ -36,15 +37,18 @@ def from_alpaca(
 
     Returns:
         A frame for a frame, else a list, one entry for each bar, in order.
+
+    Raises:
+        ConfigError: What `from_frame` raises.
     """
-    constants = {"timeframe": timeframe_of(timeframe), "asset_class": asset_class, "source": source}
-    if not is_frame(bars):
-        return [_point(name, bar, constants) for name, bar in _bars(getattr(bars, "data", bars), symbol)]
-    frame = flat(bars)
-    named = frame.select(name for name in (*_FIELDS, "symbol") if name in frame.columns)
-    if symbol is not None and "symbol" not in frame.columns:
-        constants["symbol"] = symbol
-    return named.with_columns(pl.lit(value).alias(name) for name, value in constants.items())
+    word = timeframe_of(timeframe)
+    if is_frame(bars):
+        frame = flat(bars)
+        known = frame.select(name for name in (*_FIELDS, "symbol") if name in frame.columns)
+        named = None if "symbol" in frame.columns else symbol
+        return from_frame(known, symbol=named, timeframe=word, asset_class=asset_class, source=source)
+    constants = {"timeframe": word, "asset_class": asset_class, "source": source}
+    return [_point(name, bar, constants) for name, bar in _bars(getattr(bars, "data", bars), symbol)]
 
 
 def _bars(given: Any, symbol: str | None) -> Iterator[tuple[str | None, Any]]:

@@ -7,12 +7,11 @@ from calendar import monthrange
 from datetime import datetime, timedelta
 from typing import Final
 
+from router.bar_starts import DAYS, MONTHS
 from router.schema import TIMEFRAMES
 
-_DAYS: Final = {"1d": 1, "3d": 3, "1w": 7}
-_MONTHS: Final = {"1M": 1, "3M": 3, "1y": 12}
 #: Timeframes of a day or longer: their bars carry the date of a session, not a moment.
-LONG: Final = frozenset({*_DAYS, *_MONTHS})
+LONG: Final = frozenset({*DAYS, *MONTHS})
 
 _WORD: Final = re.compile(
     r"([0-9]{1,3}) ?(minute|min|t|hour|h|day|d|week|wk|w|month|mo|year|y)s?", re.IGNORECASE
@@ -47,9 +46,9 @@ def end_of(start: datetime, timeframe: str) -> datetime | None:
     try:
         if length is not None:
             return start + timedelta(microseconds=length)
-        if timeframe in _DAYS:
-            return start + timedelta(days=_DAYS[timeframe])
-        return _months_later(start, _MONTHS[timeframe]) if timeframe in _MONTHS else None
+        if timeframe in DAYS:
+            return start + timedelta(days=DAYS[timeframe])
+        return _months_later(start, MONTHS[timeframe]) if timeframe in MONTHS else None
     except (OverflowError, ValueError):
         return None
 

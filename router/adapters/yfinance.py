@@ -8,8 +8,8 @@ from typing import Any, Final
 import polars as pl
 
 from router.adapters.flat import flat
+from router.adapters.frame import from_frame
 from router.adapters.timeframes import LONG, timeframe_of
-from router.adapters.zones import in_zone
 from router.errors import DecodeError
 from router.schema import PRICES
 
@@ -27,12 +27,12 @@ def from_yfinance(
     asset_class: str | Mapping[str, str],
     source: str = "yahoo",
     tz: str | None = None,
-) -> pl.DataFrame:
+) -> pl.DataFrame | list[Any]:
     """Return a frame of yfinance as points to be admitted.
 
-    Bars of a day or longer carry the date of their session at midnight UTC, whatever the zone of the index:
-    `download` gives the same day without a zone that `history` gives at midnight of the exchange. `Adj Close`,
-    dividends and splits are not kept: with `auto_adjust` the prices are adjusted themselves.
+    Bars of a day or longer carry the date of their session at midnight UTC, whatever the zone of the
+    index: `download` gives without a zone the day that `history` gives as midnight at the exchange.
+    `Adj Close`, dividends and splits are not kept: with `auto_adjust` the prices themselves are adjusted.
     Where several tickers share one index, a ticker has no values where only others have a bar: such rows
     are no bars, and left out. Any other row without a value is refused when it is admitted.
 
@@ -48,23 +48,26 @@ def from_yfinance(
         tz: The zone of an index of moments without one.
 
     Returns:
-        A row for each bar, ticker after ticker.
+        What `from_frame` returns: a row for each bar, ticker after ticker.
 
     Raises:
         DecodeError: `envelope.shape`, if the columns are not those of yfinance.
-        ConfigError: `zone`, if there is no such zone.
+        ConfigError: What `from_frame` raises, such as `columns` where nothing names the symbol.
     """
-    long = timeframe_of(timeframe)
+    if not len(frame):
+        return pl.DataFrame()
+    word = timeframe_of(timeframe)
     pieces = [
-        _points(flat(bars), tz, long).with_columns(
-            symbol=pl.lit(name, pl.String),
-            timeframe=pl.lit(long),
-            asset_class=pl.lit(_class_of(asset_class, name), pl.String),
-            source=pl.lit(source),
-        )
+        _points(flat(bars), word).with_columns(_constants(name, asset_class))
         for name, bars in _by_ticker(frame, symbol)
     ]
-    return pl.concat(pieces, how="diagonal_relaxed") if pieces else pl.DataFrame()
+    together = pl.concat(pieces, how="diagonal_relaxed")
+    return from_frame(together, timeframe=word, source=source, tz=tz)
+
+
+def _constants(symbol: str | None, asset_class: str | Mapping[str, str]) -> list[pl.Expr]:
+    named = [] if symbol is None else [pl.lit(symbol).alias("symbol")]
+    return [*named, pl.lit(_class_of(asset_class, symbol), pl.String).alias("asset_class")]
 
 
 def _class_of(asset_class: str | Mapping[str, str], symbol: str | None) -> str | None:
@@ -94,12 +97,12 @@ def _price_level(columns: Any) -> int:
     raise DecodeError("envelope.shape", "the columns are not those of yfinance: no level has the four prices")
 
 
-def _points(bars: pl.DataFrame, tz: str | None, timeframe: str) -> pl.DataFrame:
+def _points(bars: pl.DataFrame, timeframe: str) -> pl.DataFrame:
     starts = next((bars[name] for name in _STARTS if name in bars.columns), None)
     if starts is None:
         named = ", ".join(map(repr, bars.columns))
         raise DecodeError("envelope.shape", f"the frame has no index of dates, only the columns {named}")
     if timeframe in LONG and isinstance(starts.dtype, pl.Date | pl.Datetime):
-        starts = starts.dt.date().cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+        starts = starts.dt.date()
     values = [bars[name].alias(field) for name, field in _FIELDS.items() if name in bars.columns]
-    return pl.DataFrame([in_zone(starts, tz).alias("timestamp"), *values])
+    return pl.DataFrame([starts.alias("timestamp"), *values])
