@@ -1,5 +1,6 @@
 """Decides which points go where: points and batches, conditions, routes, the router."""
 
+from router.adapters import from_alpaca, from_ccxt, from_databento, from_frame, from_yfinance
 from router.admission import Admission, Refused, admit
 from router.batch import BatchRows, PointBatch
 from router.delivery import Delivery, DirectDelivery
@@ -68,6 +69,11 @@ __all__ = [
     "UnavailableError",
     "admit",
     "apply_transform",
+    "from_alpaca",
+    "from_ccxt",
+    "from_databento",
+    "from_frame",
+    "from_yfinance",
     "load_routes",
     "match",
 ]

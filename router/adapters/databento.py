@@ -40,9 +40,9 @@ def from_databento(
 ) -> pl.DataFrame | list[Record]:
     """Return Databento's bars as points to be admitted.
 
-    Whole numbers as prices are fixed point, a billion to the unit, and become the nearest float64; those
-    above 9,007,199.254740992 need more digits than a float64 has, and are counted as rounded. A price or a
-    timestamp that Databento marks as undefined is missing, and its point is refused.
+    Whole numbers as prices are fixed point, a billion to the unit, and become the float64 nearest to what
+    they say; one of more than 17 digits, above 100 million, is counted as rounded when it is admitted. A
+    price or a timestamp that Databento marks as undefined is missing, and its point is refused.
 
     Source: Databento, "Aggregate bars (OHLCV)": `ts_event` is the inclusive start of the bar in nanoseconds
     since 1970, UTC; prices are signed integers of 1e-9; rtype 32 to 35 is 1 second, minute, hour, day.
@@ -126,7 +126,8 @@ def _prices(raw: pl.Series) -> pl.Series:
         return raw
     known = raw.to_frame().select(pl.when(pl.first() != UNDEFINED_PRICE).then(pl.first())).to_series()
     if not (known.abs() > _EXACT).any():
-        return known / _SCALE
+        # By numpy: Polars multiplies by the inverse of what it divides by, which rounds twice.
+        return pl.Series(known.cast(pl.Float64).to_numpy() / _SCALE, nan_to_null=True)
     return pl.Series([None if price is None else _decimal(price) for price in known], dtype=pl.String)
 
 

@@ -73,6 +73,8 @@ def from_frame(
     given = {"symbol": symbol, "timeframe": timeframe, "asset_class": asset_class, "source": source}
     constants = {name: value for name, value in given.items() if value is not None}
     rows = flat(frame)
+    if not rows.width:
+        return rows
     try:
         layout = Layout(columns or {}, constants, tz, fold, unit, stamp)
         arrangement = Arrangement(layout, rows.columns, "the frame", "frame")
