@@ -81,7 +81,7 @@ class DataRouter:
 
         Args:
             data_points: Points: a list of `NormalizedDataPoint` or of dicts, a `PointBatch`, a Polars or
-                pandas frame, or an Arrow table.
+                pandas frame, or an Arrow table. `from_frame` reads frames whose columns are others.
             context: What travels with the batch, such as when it was fetched.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from router.adapters.records import Record, moment_of, no_bar
@@ -13,6 +13,7 @@ from router.rules import utc_now
 from router.schema import PRICES
 
 _FIELDS: Final = ("timestamp", *PRICES, "volume")
+_LONGEST: Final = timedelta(days=366)  # of all timeframes
 
 
 def from_ccxt(
@@ -46,7 +47,7 @@ def from_ccxt(
         One entry for each row but those left out, in order; a row that is no bar is among them, for
         admission to refuse with its reason.
     """
-    moment = now or utc_now()
+    moment = (now or utc_now()).astimezone(UTC)
     constants = {"symbol": symbol, "timeframe": timeframe, "asset_class": asset_class, "source": source}
     read = (_point(row, constants) for row in rows)
     return [point for point in read if unfinished or not _is_going_on(point, moment)]
@@ -63,5 +64,8 @@ def _point(row: Any, constants: dict[str, str]) -> Record:
 def _is_going_on(point: Record, now: datetime) -> bool:
     if isinstance(point, Unreadable) or not isinstance(point["timestamp"], datetime):
         return False
-    end = end_of(point["timestamp"], point["timeframe"])
-    return end is not None and point["timestamp"] <= now.astimezone(UTC) < end
+    start = point["timestamp"]
+    if not start <= now <= start + _LONGEST:
+        return False
+    end = end_of(start, point["timeframe"])
+    return end is not None and now < end

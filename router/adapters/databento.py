@@ -49,9 +49,9 @@ def from_databento(
     "Common fields, enums and types": INT64_MAX is an undefined price, UINT64_MAX an undefined timestamp.
 
     Args:
-        records: The frame of `DBNStore.to_df()` with prices of any type, another frame with its columns,
-            the array of `to_ndarray()`, or records: mappings (with a header `hd` as in JSON, or without)
-            or objects with attributes, as one gets by iterating.
+        records: A `DBNStore`; its `to_df()` with prices of any type, or another frame with these columns; its
+            `to_ndarray()`; or records: mappings (with a header `hd` as in JSON, or without) or objects
+            with attributes, as one gets by iterating.
         asset_class: What kind of thing they are, such as `equity` or `futures`.
         symbol: The symbol of all records; None: each one's own `symbol`, or that of its instrument.
         symbols: Symbols by `instrument_id`, for records that name none.
@@ -64,6 +64,8 @@ def from_databento(
     given = {"symbol": symbol, "timeframe": timeframe and timeframe_of(timeframe)}
     constants = {"asset_class": asset_class, "source": source}
     named = {str(instrument): name for instrument, name in (symbols or {}).items()}
+    if hasattr(records, "to_df"):
+        records = records.to_df(price_type="fixed")
     if isinstance(records, np.ndarray) and records.dtype.names:
         flattened = records.reshape(-1)
         columns = [pl.Series(name, np.ascontiguousarray(flattened[name])) for name in _present(records)]

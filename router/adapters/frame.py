@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import time
 from typing import Any, Final, TypedDict
 
 import polars as pl
 
 from router.adapters.flat import flat
+from router.adapters.timeframes import LONG
 from router.arrangement import Arrangement
 from router.errors import ConfigError
 from router.layout import Layout
@@ -47,8 +49,9 @@ def from_frame(
     """Return a frame as points to be admitted.
 
     Columns may be called `Open`, `date`, `vol` and the like (`router.column_names`); the index of a pandas
-    frame counts as columns. Days become midnight UTC where bars are of a day or longer; whole numbers are
-    counts since 1970 whose unit is evident from their size, or given.
+    frame counts as columns. Days become midnight UTC where bars are of a day or longer, also those that are
+    written as midnights without a zone; whole numbers are counts since 1970 whose unit is evident from
+    their size, or given.
 
     Args:
         frame: A frame or table of Polars, pandas or Arrow.
@@ -79,9 +82,16 @@ def from_frame(
         layout = Layout(columns or {}, constants, tz, fold, unit, stamp)
         arrangement = Arrangement(layout, rows.columns, "the frame", "frame")
         _check_overruled(arrangement.understood().overruled)
-        return arrangement.arranged(rows)
+        return arrangement.arranged(rows if tz else _with_days(rows, timeframe))
     except ConfigError as error:
         raise ConfigError(error.code, error.where, _as_arguments(error.message)) from error
+
+
+# Pandas has no days, only midnights: those of long bars are meant as days.
+def _with_days(rows: pl.DataFrame, timeframe: str | None) -> pl.DataFrame:
+    naive = [name for name, kind in rows.schema.items() if kind == pl.Datetime and kind.time_zone is None]
+    days = [name for name in naive if timeframe in LONG and (rows[name].dt.time() == time()).all()]
+    return rows.with_columns(pl.col(days).dt.date())
 
 
 def _check_overruled(names: Any) -> None:

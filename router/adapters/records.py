@@ -38,7 +38,7 @@ def moment_of(value: Any, unit: str) -> Any:
         value: An integer, also one kept as a float; anything else is returned.
         unit: What it counts: s, ms, us, ns.
     """
-    if isinstance(value, bool) or not (isinstance(value, Integral) or _is_whole(value)):
+    if type(value) is not int and not _is_whole(value):
         return value
     seconds, rest = divmod(int(value), TIMESTAMP_UNITS[unit])
     nanoseconds = rest * (1_000_000_000 // TIMESTAMP_UNITS[unit])
@@ -50,4 +50,6 @@ def moment_of(value: Any, unit: str) -> Any:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -87,7 +87,17 @@ def codes(admission: Admission) -> dict[int, list[str]]:
 
 
 ROWS = [make_values(), make_values(1, instrument_id=3403)]
+
+
+class Store:
+    """As `DBNStore` is asked for a frame."""
+
+    def to_df(self, price_type: str = "float") -> Any:
+        return make_frame(*ROWS, price_type=price_type, symbol=["ESM2", "ESU2"])
+
+
 DOORS: dict[str, Any] = {
+    "store": Store,
     "array": lambda: make_array(*ROWS),
     "array of two dimensions": lambda: make_array(*ROWS).reshape(2, 1),
     "float frame": lambda: make_frame(*ROWS),

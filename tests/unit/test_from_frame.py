@@ -93,10 +93,19 @@ def test_days_are_midnights_of_daily_bars() -> None:
     frames = [
         make_pandas(pandas.RangeIndex(3), date=days),
         make_pandas(pandas.RangeIndex(3), date=[f"{day}" for day in days]),
+        make_pandas(pandas.DatetimeIndex(days)),
         pl.DataFrame({"Date": days, "o": 1.0, "h": 2.0, "l": 1.0, "c": 1.5}),
     ]
     for frame in frames:
         assert starts(admitted(frame, timeframe="1d"))[2] == datetime(2024, 1, 3, tzinfo=UTC)
+
+
+def test_midnights_are_no_days_where_a_zone_is_given_or_some_are_no_midnights() -> None:
+    days = pandas.date_range("2024-01-01", periods=3)
+    moscow = admitted(make_pandas(days), timeframe="1d", tz="Europe/Moscow")
+    assert starts(moscow)[0] == datetime(2023, 12, 31, 21, tzinfo=UTC)
+    with pytest.raises(ConfigError, match="names no zone"):
+        admitted(make_pandas(days + pandas.Timedelta(hours=9)), timeframe="1d")
 
 
 def test_the_end_of_a_bar_may_be_what_the_index_says() -> None:
