@@ -13,6 +13,7 @@ from router.column_names import columns_by_field
 from router.errors import ConfigError
 from router.layout import Layout
 
+_PLAIN_TIME: Final = "with their zone; open of the bar"
 _Rows = pl.DataFrame | list[Any]
 _UNITS: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
@@ -36,6 +37,12 @@ class Understood:
     unused: Sequence[str] = ()
     overruled: Sequence[str] = ()
     time: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it was read as it says itself: in the fields of points, with zones."""
+        renamed = any(name != column for name, column in self.columns.items())
+        return not (renamed or self.constants or self.overruled) and self.time == _PLAIN_TIME
 
 
 class Arrangement:

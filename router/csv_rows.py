@@ -12,7 +12,7 @@ import polars as pl
 from router.admission import Unreadable
 from router.blocks import Block
 from router.errors import ConfigError, DecodeError
-from router.lines import Lines, fault_of, is_cut, unreadable
+from router.lines import MAX_LINE, Lines, fault_of, unreadable
 from router.sources import Source
 
 _OTHER_MARKS: Final = (";", "\t", "|")
@@ -65,7 +65,7 @@ class CsvRows:
         commas = len(self._header) - 1
         if commas == 0 or b'"' in data or b"\0" in data or b"\r" in data:
             return False
-        if set(map(_commas, block)) != {commas} or any(map(is_cut, block)):
+        if set(map(_commas, block)) != {commas} or max(map(len, block)) >= MAX_LINE:
             return False
         return data.isascii() or fault_of(data) is None
 

@@ -19,7 +19,7 @@ from router.layout import Layout
 from router.read_json import JsonDocument, JsonLines, is_lines
 from router.read_tables import MAGIC, TableRows
 from router.rules import check_word
-from router.sources import Source, opened
+from router.sources import Source, open_file, opened
 from router.unpack import PACKINGS
 
 _READERS: Final[Mapping[str, Callable[[Source], Reader]]] = {
@@ -105,11 +105,17 @@ def read_bars(
                 raise file.fault
         except DecodeError as error:
             raise DecodeError(error.code, f"{file.name}: {error.message}") from error
+        except OSError as error:
+            raise ConfigError("path", file.name, f"cannot be read further: {error.strerror}") from error
 
 
 def content_key(path: str | Path) -> str:
-    """Return a name for the content of a file: 32 hexadecimal digits of its SHA-256."""
-    with Path(path).open("rb") as file:
+    """Return a name for the content of a file: 32 hexadecimal digits of its SHA-256.
+
+    Raises:
+        ConfigError: `path`, if it cannot be read.
+    """
+    with open_file(path) as file:
         return file_digest(file, "sha256").hexdigest()[:32]
 
 

@@ -12,7 +12,7 @@ from router.check_names import check_asset_class, check_flag, check_name, check_
 from router.check_numbers import check_score
 from router.errors import ConfigError, PointError
 from router.names import nearest
-from router.rules import Rules, check_word
+from router.rules import FOLDS, TIMESTAMP_UNITS, check_word, check_zone
 from router.schema import COLUMNS
 
 STAMPS: Final = ("open", "close")
@@ -57,11 +57,12 @@ class Layout:
             _check_field("constants", name, CONSTANTS)
             _check_constant(name, value)
         check_word("stamp", self.stamp, STAMPS)
-        self.rules()
-
-    def rules(self) -> Rules:
-        """Return how its timestamps are read."""
-        return Rules(zone=self.zone, fold=self.fold, timestamp_unit=self.unit)
+        if self.zone is not None:
+            check_zone("tz", self.zone)
+        if self.unit is not None:
+            check_word("unit", self.unit, TIMESTAMP_UNITS)
+        if self.fold is not None:
+            check_word("fold", self.fold, FOLDS)
 
     def key(self) -> str:
         """Return a name for all that is said here, for ids: nothing if nothing is said."""

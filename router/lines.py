@@ -33,7 +33,7 @@ class Lines:
         self.count = 0
         self.bytes_read = 0
         self.source = source
-        self._pieces = _pieces(source)
+        self._pieces = iter(partial(source.stream.readline, MAX_LINE), b"")
         first = next(self._pieces, b"")
         self._marked = len(first) - len(first.removeprefix(BOM_UTF8))
         self._pieces = chain(filter(None, [first[self._marked :]]), self._pieces)
@@ -61,6 +61,8 @@ class Lines:
 
     def _some(self, count: int) -> list[bytes]:
         pieces = list(islice(self._pieces, min(count, _AT_ONCE)))
+        if self.source.fault is not None and pieces and _is_torn(pieces[-1]):
+            pieces.pop()
         self.bytes_read += sum(map(len, pieces)) + self._marked
         self._marked = 0
         lines = pieces if max(map(len, pieces), default=0) < MAX_LINE else self._whole(pieces)
@@ -75,16 +77,13 @@ class Lines:
         return [piece for before, piece in zip([b"", *pieces], pieces, strict=False) if not is_cut(before)]
 
 
-def _pieces(source: Source) -> Iterator[bytes]:
-    for piece in iter(partial(source.stream.readline, MAX_LINE), b""):
-        if source.fault is not None and len(piece) < MAX_LINE and not piece.endswith(b"\n"):
-            return
-        yield piece
-
-
 def is_cut(line: bytes) -> bool:
     """Return whether a line is longer than what was read of it."""
     return len(line) == MAX_LINE and not line.endswith(b"\n")
+
+
+def _is_torn(piece: bytes) -> bool:
+    return len(piece) < MAX_LINE and not piece.endswith(b"\n")
 
 
 def fault_of(line: bytes) -> Unreadable | None:

@@ -91,7 +91,7 @@ class _Parquet:
         yield from self._file.iter_batches(batch_size=chunk, columns=columns)
 
     def done(self, rows: int) -> int:
-        return (self._source.total or 0) * rows // max(1, self._file.metadata.num_rows)
+        return (self._source.total or 0) * rows // max(1, int(self._file.metadata.num_rows))
 
 
 class _ArrowFile:

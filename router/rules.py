@@ -35,6 +35,20 @@ def check_word(where: str, word: str, known: Iterable[str]) -> None:
         raise ConfigError("enum", where, message)
 
 
+def check_zone(where: str, name: str) -> None:
+    """Check that a time zone is known.
+
+    Raises:
+        ConfigError: `zone`, with the nearest one.
+    """
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        guess = nearest(name, available_timezones())
+        message = f"{name!r} is not a known time zone{guess}: name one such as Europe/Berlin"
+        raise ConfigError("zone", where, message) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What is asked of points on arrival.
@@ -62,7 +76,7 @@ class Rules:
 
     def __post_init__(self) -> None:
         if self.zone is not None:
-            _check_zone(self.zone)
+            check_zone("zone", self.zone)
         if self.fold is not None:
             check_word("fold", self.fold, FOLDS)
         if self.timestamp_unit is not None:
@@ -84,12 +98,3 @@ class Rules:
 
 #: What is asked unless somebody asks for something else.
 DEFAULT: Final = Rules()
-
-
-def _check_zone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        guess = nearest(name, available_timezones())
-        message = f"{name!r} is not a known time zone{guess}: name one such as Europe/Berlin"
-        raise ConfigError("zone", "zone", message) from error

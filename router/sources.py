@@ -79,10 +79,9 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        self.count += len(data)
-        return len(data)
+        count: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        self.count += count
+        return count
 
 
 @contextmanager
@@ -99,13 +98,22 @@ def opened(source: str | Path | BinaryIO) -> Iterator[Source]:
         elif str(source) == "-":
             found = Source(sys.stdin.buffer, "stdin")
         else:
-            try:
-                file = stack.enter_context(Path(source).open("rb"))
-            except OSError as error:
-                raise _unreadable(source, error) from error
+            file = stack.enter_context(open_file(source))
             found = Source(file, Path(source).name, _size_of(file))
         stack.callback(found.close)
         yield found
+
+
+def open_file(path: str | Path) -> io.BufferedReader:
+    """Open a file to read its bytes as they are.
+
+    Raises:
+        ConfigError: `path`, if it cannot be read.
+    """
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def is_regular(path: Path) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from router.admission import Admission, admit
 from router.errors import ConfigError, DecodeError
 from router.files import Chunk, content_key, read_bars
+from router.layout import Layout
 from router.lines import MAX_LINE
 from tests.make import make_point, make_values
 
@@ -155,26 +156,14 @@ def test_marks_of_byte_order_are_removed(write: Write) -> None:
     assert len(symbols(write(b"\xef\xbb\xbf" + make_json_line().encode(), name="bars.ndjson"))) == 1
 
 
-def test_missing_columns_are_named_with_the_nearest_ones(write: Write) -> None:
-    path = write("Date,Open,High,Low,Close,Volume", "2024-01-01,1,2,1,2,5")
-    with pytest.raises(ConfigError) as caught:
-        list(read_bars(path))
-    assert caught.value.code == "csv.header"
-    assert caught.value.where == "bars.csv:1"
-    assert "timestamp, open (did you mean 'Open'?)" in caught.value.message
-    assert "volume" not in caught.value.message
-
-
-def test_defaults_stand_for_columns_that_a_file_lacks(write: Write) -> None:
+def test_constants_stand_for_columns_that_a_file_lacks(write: Write) -> None:
     header = HEADER.removesuffix(",symbol,asset_class,timeframe,source")
     line = make_line().split(",BTC/USDT")[0]
-    defaults = {"symbol": "SPY", "asset_class": "etf", "timeframe": "1m", "source": "yahoo"}
-    assert symbols(write(header, line), defaults=defaults) == ["SPY"]
-    assert symbols(write(header, line, ""), defaults=defaults) == ["SPY"]
-    assert symbols(write(HEADER, make_line()), defaults=defaults) == ["BTC/USDT"]
-    assert symbols(write(make_json_line(), '{"open": 1}', name="bars.jsonl"), defaults=defaults) == [
-        "BTC/USDT"
-    ]
+    layout = Layout(constants={"symbol": "SPY", "asset_class": "etf", "timeframe": "1m", "source": "yahoo"})
+    assert symbols(write(header, line), layout=layout) == ["SPY"]
+    assert symbols(write(header, line, ""), layout=layout) == ["SPY"]
+    assert symbols(write(HEADER, make_line()), layout=layout) == ["BTC/USDT"]
+    assert symbols(write(make_json_line(), '{"open": 1}', name="bars.jsonl"), layout=layout) == ["BTC/USDT"]
 
 
 @pytest.mark.parametrize(
@@ -184,9 +173,9 @@ def test_defaults_stand_for_columns_that_a_file_lacks(write: Write) -> None:
         ([""], {}, ConfigError, "csv.header"),
         ([HEADER.encode("utf-16")], {}, DecodeError, "envelope.encoding"),
         ([HEADER], {"format": "cvs"}, ConfigError, "enum"),
-        ([HEADER], {"defaults": {"simbol": "x"}}, ConfigError, "unknown_field"),
+        (["timestamp;open;high"], {}, ConfigError, "csv.header"),
     ],
-    ids=["doubled column", "no header", "not UTF-8", "unknown format", "unknown default"],
+    ids=["doubled column", "no header", "not UTF-8", "unknown format", "semicolons"],
 )
 def test_files_that_cannot_be_read_at_all_say_why(
     write: Write, lines: list[Any], options: dict[str, Any], error: Any, code: str
@@ -196,11 +185,11 @@ def test_files_that_cannot_be_read_at_all_say_why(
     assert caught.value.code == code
 
 
-def test_files_of_unknown_suffix_need_a_format(write: Write) -> None:
-    path = write(HEADER, make_line(), name="bars.txt")
-    with pytest.raises(ConfigError, match=r"\.ndjson"):
-        list(read_bars(path))
-    assert len(symbols(path, format="csv")) == 1
+def test_files_of_unknown_suffix_are_read_by_their_content(write: Write) -> None:
+    assert len(symbols(write(HEADER, make_line(), name="bars.txt"))) == 1
+    assert len(symbols(write(make_json_line(), name="bars"))) == 1
+    with pytest.raises(ConfigError, match=r"bars\.xlsx: has none of the suffixes \.csv, .*name its --format"):
+        list(read_bars(write(b"PK\x03\x04\x14\0\6\0", name="bars.xlsx")))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

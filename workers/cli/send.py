@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
@@ -12,9 +12,14 @@ import typer
 from rich.progress import Progress, TaskID
 from ulid import ULID
 
-from router.files import Chunk, content_key, read_bars
+from router.arrangement import Understood
+from router.errors import CandlefleetError, ConfigError, DecodeError
+from router.files import FORMATS, Chunk, content_key, read_bars
+from router.layout import Layout
+from router.sources import is_regular
 from router.table import RouteTable
-from workers.cli import screen
+from workers.cli import reading, screen
+from workers.cli.dry_run import dry_run
 from workers.cli.show import connect, known_routes
 from workers.producer import Producer
 from workers.report import Report, report
@@ -22,6 +27,7 @@ from workers.store import Store
 
 #: Seconds for which the fleet remembers a file that was sent: 30 days.
 REMEMBERED: Final = 30 * 86_400
+_PLAIN: Final = Layout()
 
 
 class Sent(NamedTuple):
@@ -38,28 +44,50 @@ def register(app: typer.Typer) -> None:
 
 
 def send(
-    files: Annotated[list[str], typer.Argument(help="CSV or NDJSON files; - reads standard input.")],
-    format: Annotated[str | None, typer.Option(help="csv or ndjson; by the file's name otherwise.")] = None,
+    files: Annotated[list[str], typer.Argument(help="Files of bars; - reads standard input.")],
+    format: Annotated[
+        str | None, typer.Option(help=f"{', '.join(FORMATS)}; by content and name otherwise.")
+    ] = None,
+    symbol: reading.Symbol = None,
+    timeframe: reading.Timeframe = None,
+    asset_class: reading.AssetClass = None,
+    source: reading.Source = None,
+    maps: reading.Maps = None,
+    mapping: reading.Mapping = None,
+    tz: reading.Zone = None,
+    fold: reading.Fold = None,
+    unit: reading.Unit = None,
+    stamp: reading.Stamp = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Judge every row and send none.")] = False,
     again: Annotated[bool, typer.Option(help="Send files that were sent before as new points.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until everything is delivered.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Send the bars of files to the fleet; a file that was sent before adds nothing."""
-    sent = send_files([Path(name) for name in files], format_=format, again=again, flush=wait)
+    """Send the bars of files to the fleet; a file that was sent before adds nothing.
+
+    CSV, NDJSON, JSON, Parquet, Arrow and Feather, also packed as gzip, zstd, bz2 or xz.
+    """
+    constants = {"symbol": symbol, "timeframe": timeframe, "asset_class": asset_class, "source": source}
+    words = {"zone": tz, "fold": fold, "unit": unit, "stamp": stamp}
+    layout = reading.layout_of(mapping, maps, constants, words)
+    paths = [Path(name) for name in files]
+    if dry:
+        raise typer.Exit(0 if dry_run(paths, format, layout, json=json) else 1)
+    failed: list[CandlefleetError] = []
+
+    def fail(error: CandlefleetError) -> None:
+        failed.append(error)
+        screen.say(screen.word_for_word(f"candlefleet: {error}"))
+
+    sent = send_files(paths, format_=format, layout=layout, again=again, flush=wait, failed=fail)
     if wait:
         store, table = connect(), known_routes()
         found = wait_until_at_rest(store, table, threading.Event())
         if not found.at_rest:
             raise typer.Exit(1)
-    if json:
-        screen.as_json(sent._asdict())
-        return
-    parts = [f"[green]{screen.number(sent.accepted)} points accepted[/]"]
-    if sent.again:
-        parts.append(f"{screen.number(sent.again)} were sent before (--again sends them as new)")
-    if sent.refused:
-        parts.append(f"[yellow]{screen.number(sent.refused)} refused[/]: see `candlefleet dead-letters list`")
-    screen.out.print("; ".join(parts), soft_wrap=True)
+    _show(sent, failed, json=json)
+    if failed:
+        raise typer.Exit(1 if any(sent) else 2)
 
 
 def send_files(
@@ -67,36 +95,59 @@ def send_files(
     *,
     url: str | None = None,
     format_: str | None = None,
+    layout: Layout = _PLAIN,
     again: bool = False,
     flush: bool = False,
+    failed: Callable[[CandlefleetError], object] | None = None,
 ) -> Sent:
     """Send files in chunks whose ids are made of their content, so that a repeat adds nothing.
 
-    With `flush` none of them waits for its batch to fill.
+    Args:
+        files: Their paths; `-` is standard input.
+        url: The broker; None: the one of the settings.
+        format_: Their format; None: by their content and name.
+        layout: What they do not say themselves.
+        again: Send as new what was sent before.
+        flush: Let none of the points wait for its batch to fill.
+        failed: Takes what is wrong with a file, and the others are sent; None: it is raised.
     """
     total = Sent(0, 0, 0)
     with Producer(url) as producer, screen.progress("") as bar:
         for path in files:
             task = bar.add_task(path.name, total=None, rate="")
-            for sent in _send_file(producer, path, format_, again, bar, task):
-                total = Sent(*(a + b for a, b in zip(total, sent, strict=True)))
+            try:
+                for sent in _send_file(producer, path, format_, layout, again, bar, task):
+                    total = Sent(*(a + b for a, b in zip(total, sent, strict=True)))
+            except (ConfigError, DecodeError) as error:
+                if failed is None:
+                    raise
+                failed(error)
         if flush:
             producer.flush_batches()
     return total
 
 
 def _send_file(
-    producer: Producer, path: Path, format_: str | None, again: bool, bar: Progress, task: TaskID
+    producer: Producer,
+    path: Path,
+    format_: str | None,
+    layout: Layout,
+    again: bool,
+    bar: Progress,
+    task: TaskID,
 ) -> Iterator[Sent]:
-    streamed = str(path) == "-"
-    key = str(ULID()) if again or streamed else f"file-{content_key(path)}"
+    streamed = str(path) == "-" or not is_regular(path)
+    key = str(ULID()) if again or streamed else f"file-{content_key(path)}{layout.key()}"
     began, points = time.monotonic(), 0
-    for chunk in read_bars("-" if streamed else path, format=format_):
+    understood: Understood | None = None
+    for chunk in read_bars(path, format_, layout=layout):
         sent = _send_chunk(producer, f"{key}-{chunk.index}", chunk)
         points += sum(sent)
+        understood = chunk.understood
         rate = points / max(1e-6, time.monotonic() - began)
         bar.update(task, completed=chunk.bytes_read, total=chunk.bytes_total, rate=f"{rate:,.0f} points/s")
         yield sent
+    _tell(path.name, understood)
 
 
 def _send_chunk(producer: Producer, batch_id: str, chunk: Chunk) -> Sent:
@@ -104,6 +155,29 @@ def _send_chunk(producer: Producer, batch_id: str, chunk: Chunk) -> Sent:
     if receipt.again:
         return Sent(0, 0, len(chunk))
     return Sent(receipt.accepted, len(receipt.refused), 0)
+
+
+def _tell(name: str, understood: Understood | None) -> None:
+    if understood is not None and not understood.is_plain:
+        told = "; ".join(f"{title}: {text}" for title, text in reading.described(understood).items())
+        screen.say(screen.word_for_word(f"{name}: {told}"))
+
+
+def _show(sent: Sent, failed: Sequence[CandlefleetError], *, json: bool) -> None:
+    if json:
+        messages = {"failed": list(map(str, failed))} if failed else {}
+        screen.as_json(sent._asdict() | messages)
+        return
+    if failed and not any(sent):
+        return
+    parts = [f"[green]{screen.number(sent.accepted)} points accepted[/]"]
+    if sent.again:
+        parts.append(f"{screen.number(sent.again)} were sent before (--again sends them as new)")
+    if sent.refused:
+        parts.append(f"[yellow]{screen.number(sent.refused)} refused[/]: see `candlefleet dead-letters list`")
+    if failed:
+        parts.append(f"[red]{screen.number(len(failed))} files not read to their end[/]")
+    screen.out.print("; ".join(parts), soft_wrap=True)
 
 
 def wait_until_at_rest(store: Store, table: RouteTable | None, stop: threading.Event) -> Report:
