@@ -89,7 +89,8 @@ def from_frame(
 
 # Pandas has no days, only midnights: those of long bars are meant as days.
 def _with_days(rows: pl.DataFrame, timeframe: str | None) -> pl.DataFrame:
-    naive = [name for name, kind in rows.schema.items() if kind == pl.Datetime and kind.time_zone is None]
+    kinds = rows.schema.items()
+    naive = [name for name, kind in kinds if isinstance(kind, pl.Datetime) and kind.time_zone is None]
     days = [name for name in naive if timeframe in LONG and (rows[name].dt.time() == time()).all()]
     return rows.with_columns(pl.col(days).dt.date())
 
