@@ -14,7 +14,6 @@ from router.conditions import name_of
 if TYPE_CHECKING:
     from router.route import Route
 
-NONE: Final[Mapping[str, int]] = {}
 _MOST_NAMED: Final = 8
 _MOST_ROWS: Final = 50
 _MOST_CHARACTERS: Final = 120
@@ -37,7 +36,7 @@ def route_html(route: Route) -> str:
     return _html_table(("route", route.name), rows)
 
 
-def table_html(routes: Collection[Route], names: Mapping[str, str], matched: Mapping[str, int] = NONE) -> str:
+def table_html(routes: Collection[Route], names: Mapping[str, str], matched: Mapping[str, int]) -> str:
     """Return a table with a row for each of the first routes.
 
     Args:

@@ -16,7 +16,7 @@ from router.conditions import said
 from router.errors import ConfigError
 from router.names import NAME_RULE, is_name, nearest
 from router.route import DEFAULT_ROUTE_ID, DefaultRoute, Destination, Route
-from router.show_routes import NONE, first_of, table_html
+from router.show_routes import first_of, table_html
 
 
 class Place(Protocol):
@@ -119,13 +119,13 @@ class RouteTable:
     def __repr__(self) -> str:
         return f"RouteTable({first_of(self._names)})"
 
-    def to_html(self, matched: Mapping[str, int] = NONE) -> str:
+    def to_html(self, matched: Mapping[str, int] | None = None) -> str:
         """Return a table of the routes for a notebook.
 
         Args:
             matched: Points that each took so far, by route.
         """
-        return table_html(self._everything(), self._names, matched)
+        return table_html(self._everything(), self._names, matched or {})
 
     def _repr_html_(self) -> str:
         return self.to_html()

@@ -9,7 +9,7 @@ import polars as pl
 
 from router.adapters.flat import flat
 from router.adapters.frame import from_frame
-from router.adapters.records import Record, no_bar, value_of
+from router.adapters.records import Record, checked, no_bar, value_of
 from router.adapters.timeframes import timeframe_of
 from router.from_frames import is_frame
 from router.schema import PRICES
@@ -39,7 +39,7 @@ def from_alpaca(
         A frame for a frame, else a list, one entry for each bar, in order.
 
     Raises:
-        ConfigError: What `from_frame` raises.
+        ConfigError: What no point can have was given for all of them; for a frame, what `from_frame` raises.
     """
     word = timeframe_of(timeframe)
     if is_frame(bars):
@@ -47,7 +47,7 @@ def from_alpaca(
         known = frame.select(name for name in (*_FIELDS, "symbol") if name in frame.columns)
         named = None if "symbol" in frame.columns else symbol
         return from_frame(known, symbol=named, timeframe=word, asset_class=asset_class, source=source)
-    constants = {"timeframe": word, "asset_class": asset_class, "source": source}
+    constants = checked(timeframe=word, asset_class=asset_class, source=source)
     return [_point(name, bar, constants) for name, bar in _bars(getattr(bars, "data", bars), symbol)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from router.adapters.records import Record, moment_of, no_bar
+from router.adapters.records import Record, checked, moment_of, no_bar
 from router.adapters.timeframes import end_of
 from router.admission import Unreadable
 from router.rules import utc_now
@@ -46,9 +46,12 @@ def from_ccxt(
     Returns:
         One entry for each row but those left out, in order; a row that is no bar is among them, for
         admission to refuse with its reason.
+
+    Raises:
+        ConfigError: What no point can have was given for all of them.
     """
     moment = (now or utc_now()).astimezone(UTC)
-    constants = {"symbol": symbol, "timeframe": timeframe, "asset_class": asset_class, "source": source}
+    constants = checked(symbol=symbol, timeframe=timeframe, asset_class=asset_class, source=source)
     read = (_point(row, constants) for row in rows)
     return [point for point in read if unfinished or not _is_going_on(point, moment)]
 

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from router.adapters.flat import flat
-from router.adapters.records import Record, moment_of, no_bar, value_of
+from router.adapters.records import Record, checked, moment_of, no_bar, value_of
 from router.adapters.timeframes import timeframe_of
+from router.errors import DecodeError
 from router.from_frames import is_frame
 from router.schema import PRICES
 
@@ -26,7 +27,8 @@ _SCALE: Final = 1_000_000_000
 _TIMEFRAMES: Final = {32: "1s", 33: "1m", 34: "1h", 35: "1d"}
 _SCHEMAS: Final = {f"ohlcv-{timeframe}": timeframe for timeframe in _TIMEFRAMES.values()}
 _DIGITS: Final = re.compile(r"-?[0-9]{1,20}")
-_FIELDS: Final = ("ts_event", *PRICES, "volume", "rtype", "instrument_id", "symbol")
+_NEEDED: Final = ("ts_event", *PRICES)
+_FIELDS: Final = (*_NEEDED, "volume", "rtype", "instrument_id", "symbol")
 
 
 def from_databento(
@@ -60,19 +62,23 @@ def from_databento(
 
     Returns:
         A frame for a frame or an array, else a list, one entry for each record, in order.
+
+    Raises:
+        ConfigError: What no point can have was given for all of them.
+        DecodeError: `envelope.shape`, if a frame has not the columns of bars.
     """
-    given = {"symbol": symbol, "timeframe": timeframe and timeframe_of(timeframe)}
-    constants = {"asset_class": asset_class, "source": source}
+    word = timeframe and timeframe_of(timeframe)
+    constants = checked(symbol=symbol, timeframe=word, asset_class=asset_class, source=source)
     named = {str(instrument): name for instrument, name in (symbols or {}).items()}
     if hasattr(records, "to_df"):
         records = records.to_df(price_type="fixed")
     if isinstance(records, np.ndarray) and records.dtype.names:
         flattened = records.reshape(-1)
         columns = [pl.Series(name, np.ascontiguousarray(flattened[name])) for name in _present(records)]
-        return _frame(pl.DataFrame(columns), given, constants, named)
+        return _frame(pl.DataFrame(columns), constants, named)
     if is_frame(records):
-        return _frame(flat(records), given, constants, named)
-    return [_point(record, given, constants, named) for record in _listed(records)]
+        return _frame(flat(records), constants, named)
+    return [_point(record, constants, named) for record in _listed(records)]
 
 
 def _present(records: np.ndarray[Any, Any]) -> Iterator[str]:
@@ -86,12 +92,10 @@ def _listed(records: Any) -> Iterable[Any]:
 # -- by the column ----------------------------------------------------------------------------
 
 
-def _frame(
-    frame: pl.DataFrame,
-    given: Mapping[str, str | None],
-    constants: Mapping[str, str],
-    named: Mapping[str, str],
-) -> pl.DataFrame:
+def _frame(frame: pl.DataFrame, constants: Mapping[str, str], named: Mapping[str, str]) -> pl.DataFrame:
+    missing = [name for name in _NEEDED if name not in frame.columns]
+    if missing:
+        raise DecodeError("envelope.shape", f"these are no bars of Databento: no column {', '.join(missing)}")
     absent = pl.Series([None], dtype=pl.String).new_from_index(0, len(frame))
     columns = {name: frame[name] if name in frame.columns else absent for name in _FIELDS}
     symbols = columns["symbol"].cast(pl.String)
@@ -104,11 +108,7 @@ def _frame(
             "symbol": symbols.zip_with(symbols.str.len_bytes() > 0, by_instrument),
             "timeframe": _timeframes(columns["rtype"]),
         }
-    ).with_columns(pl.lit(value).alias(name) for name, value in {**constants, **_set(given)}.items())
-
-
-def _set(given: Mapping[str, str | None]) -> dict[str, str]:
-    return {name: value for name, value in given.items() if value is not None}
+    ).with_columns(pl.lit(value).alias(name) for name, value in constants.items())
 
 
 def _timeframes(rtypes: pl.Series) -> pl.Series:
@@ -126,7 +126,8 @@ def _timestamps(raw: pl.Series) -> pl.Series:
 def _prices(raw: pl.Series) -> pl.Series:
     if not raw.dtype.is_integer():
         return raw
-    known = raw.to_frame().select(pl.when(pl.first() != UNDEFINED_PRICE).then(pl.first())).to_series()
+    whole = raw.cast(pl.Int64, strict=False)
+    known = whole.set(whole == UNDEFINED_PRICE, None)
     if not (known.abs() > _EXACT).any():
         # By numpy: Polars multiplies by the inverse of what it divides by, which rounds twice.
         return pl.Series(known.cast(pl.Float64).to_numpy() / _SCALE, nan_to_null=True)
@@ -136,9 +137,7 @@ def _prices(raw: pl.Series) -> pl.Series:
 # -- record by record -------------------------------------------------------------------------
 
 
-def _point(
-    record: Any, given: Mapping[str, str | None], constants: Mapping[str, str], named: Mapping[str, str]
-) -> Record:
+def _point(record: Any, constants: Mapping[str, str], named: Mapping[str, str]) -> Record:
     values = {name: _value(record, name) for name in _FIELDS}
     if all(values[name] is None for name in PRICES):
         return no_bar(record, "a bar of Databento: it has no prices")
@@ -150,7 +149,6 @@ def _point(
         "symbol": values["symbol"] or named.get(str(values["instrument_id"])),
         "timeframe": _timeframe(values["rtype"]),
         **constants,
-        **_set(given),
     }
 
 

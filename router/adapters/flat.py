@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from router.errors import DecodeError
-from router.from_frames import columns_of
+from router.from_frames import columns_of, is_frame
 
 
 def flat(frame: Any) -> pl.DataFrame:
@@ -18,8 +18,13 @@ def flat(frame: Any) -> pl.DataFrame:
     index of moments becomes `timestamp`. A column that mixes types becomes text.
 
     Raises:
+        TypeError: If it is no frame.
         DecodeError: `envelope.shape`, if its columns have several levels, or one name twice.
     """
+    if not is_frame(frame):
+        raise TypeError(
+            f"{type(frame).__name__} is no frame: give one of pandas or Polars, or an Arrow table"
+        )
     if not hasattr(frame, "set_axis"):
         columns = columns_of(frame)
         assert isinstance(columns, pl.DataFrame)

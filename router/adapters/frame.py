@@ -10,6 +10,7 @@ from typing import Any, Final, TypedDict
 import polars as pl
 
 from router.adapters.flat import flat
+from router.adapters.records import checked
 from router.adapters.timeframes import LONG
 from router.arrangement import Arrangement
 from router.errors import ConfigError
@@ -71,10 +72,10 @@ def from_frame(
     Raises:
         ConfigError: `columns`, if a field that every point has is neither among the columns nor given, or
             is both; a code of timestamps, if none of them can be read; what is wrong with an argument.
+        TypeError: If it is no frame.
         DecodeError: `envelope.shape`, if the frame has columns of several levels, or one name twice.
     """
-    given = {"symbol": symbol, "timeframe": timeframe, "asset_class": asset_class, "source": source}
-    constants = {name: value for name, value in given.items() if value is not None}
+    constants = checked(symbol=symbol, timeframe=timeframe, asset_class=asset_class, source=source)
     rows = flat(frame)
     if not rows.width:
         return rows

@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 from numbers import Integral
 from typing import Any, Final
 
+import numpy as np
+
 from router.admission import Unreadable
 from router.errors import Reason
+from router.layout import Layout
 from router.originals import original_text
 from router.rules import TIMESTAMP_UNITS
 
@@ -18,13 +21,26 @@ Record = dict[str, Any] | Unreadable
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def checked(**constants: str | None) -> dict[str, str]:
+    """Return the values that hold for all points, those that are None left out.
+
+    Raises:
+        ConfigError: `timeframe`, `enum`, `symbol.*`, if no point could have one of them.
+    """
+    given = {name: value for name, value in constants.items() if value is not None}
+    Layout(constants=given)
+    return given
+
+
 def no_bar(record: Any, wanted: str) -> Unreadable:
     """Return a record as what admission refuses: it is not what was wanted."""
     return Unreadable(original_text(record), (Reason("envelope.shape", "", f"is not {wanted}"),))
 
 
 def value_of(record: Any, name: str) -> Any:
-    """Return a value of a mapping, or an attribute of an object; None: it has none."""
+    """Return a value of a mapping or a row of an array, or an attribute; None: there is none."""
+    if isinstance(record, np.void):
+        return record[name].item() if name in (record.dtype.names or ()) else None
     return record.get(name) if isinstance(record, Mapping) else getattr(record, name, None)
 
 

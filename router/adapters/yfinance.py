@@ -10,7 +10,7 @@ import polars as pl
 from router.adapters.flat import flat
 from router.adapters.frame import from_frame
 from router.adapters.timeframes import LONG, timeframe_of
-from router.errors import DecodeError
+from router.errors import ConfigError, DecodeError
 from router.schema import PRICES
 
 _FIELDS: Final = {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Volume": "volume"}
@@ -40,8 +40,8 @@ def from_yfinance(
     level with `multi_level_index=False` and from `history`; intervals 1m to 3mo.
 
     Args:
-        frame: What yfinance returned.
-        symbol: The symbol, where the frame names none.
+        frame: What yfinance returned; None is no points.
+        symbol: The symbol of one ticker; None: as its columns name it.
         timeframe: The interval asked for, `1h`, `1wk`, `1mo`, or a timeframe of a point.
         asset_class: What kind of thing they are, or for each symbol.
         source: Whom to name.
@@ -54,7 +54,7 @@ def from_yfinance(
         DecodeError: `envelope.shape`, if the columns are not those of yfinance.
         ConfigError: What `from_frame` raises, such as `columns` where nothing names the symbol.
     """
-    if not len(frame):
+    if frame is None or not len(frame):
         return pl.DataFrame()
     word = timeframe_of(timeframe)
     pieces = [
@@ -80,6 +80,9 @@ def _by_ticker(frame: Any, symbol: str | None) -> Iterator[tuple[str | None, Any
         return
     level = 1 - _price_level(frame.columns)
     tickers = list(frame.columns.get_level_values(level).unique())
+    if symbol is not None and len(tickers) > 1:
+        message = f"has {len(tickers)} tickers, which name their symbols: leave out symbol="
+        raise ConfigError("columns", "the frame", message)
     for ticker in tickers:
         bars = frame.xs(ticker, axis="columns", level=level)
         if len(tickers) == 1:

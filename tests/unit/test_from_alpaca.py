@@ -171,5 +171,9 @@ def test_timeframes_of_alpaca_are_timeframes(word: object, timeframe: str) -> No
     assert admitted(SHAPES["several symbols"], timeframe=word).batch[0].timeframe == timeframe
 
 
-def test_an_unknown_timeframe_is_refused() -> None:
-    assert codes(admitted([make_bar()], symbol="A", timeframe="7Min")) == {0: ["timeframe"]}
+@pytest.mark.parametrize("bars", [[make_bar()], make_frame("A")], ids=["list", "frame"])
+def test_what_no_point_can_have_is_an_error_of_the_caller(bars: Any) -> None:
+    with pytest.raises(ConfigError, match="'7m' is not one of tick"):
+        admitted(bars, timeframe="7Min")
+    with pytest.raises(ConfigError, match="'stock' is not one of crypto"):
+        admitted(bars, asset_class="stock")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from router import Admission, admit, from_ccxt
+from router.errors import ConfigError
 from router.rules import Rules
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -112,4 +113,18 @@ def test_a_bar_that_has_not_begun_is_no_unfinished_bar_but_refused() -> None:
 
 def test_a_timeframe_without_a_length_has_no_unfinished_bars() -> None:
     assert len(admitted([make_row()], timeframe="tick", now=START).batch) == 1
-    assert codes(admitted([make_row()], timeframe="7m", now=START)) == [["timeframe"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("timeframe", "7m", "timeframe"),
+        ("asset_class", "spot", "enum"),
+        ("symbol", "", "required"),
+        ("source", "a\nb", "symbol.control"),
+    ],
+)
+def test_what_no_point_can_have_is_an_error_before_any_row_is_read(name: str, value: str, code: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        admitted([make_row()], **{name: value})
+    assert (caught.value.code, caught.value.where) == (code, name)

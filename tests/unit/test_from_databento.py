@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router import Admission, PointBatch, admit, from_databento
+from router.errors import ConfigError, DecodeError
 
 START = datetime(2022, 6, 10, 14, 30, tzinfo=UTC)
 NS = 1_654_871_400_000_000_000
@@ -106,6 +107,7 @@ DOORS: dict[str, Any] = {
     "frame of integers": lambda: make_frame(*ROWS, price_type="fixed", pretty_ts=False),
     "frame with symbols": lambda: make_frame(*ROWS, symbol=["ESM2", "ESU2"]),
     "polars frame": lambda: pl.from_pandas(make_frame(*ROWS).reset_index()),
+    "rows of an array": lambda: list(make_array(*ROWS)),
     "mappings": lambda: ROWS,
     "json": lambda: [make_json(row) for row in ROWS],
     "pretty json": lambda: [
@@ -200,6 +202,13 @@ def test_a_record_that_is_no_bar_is_refused_alone(record: Any) -> None:
 )
 def test_a_malformed_value_is_refused_alone(change: dict[str, Any], code: str) -> None:
     assert codes(admitted([make_values(**change), make_values(1)])) == {0: [code]}
+
+
+def test_frames_of_other_schemas_are_refused_with_what_they_lack() -> None:
+    with pytest.raises(DecodeError, match="no bars of Databento: no column open, high, low, close"):
+        admitted(make_frame(*ROWS).drop(columns=list(PRICES)))
+    with pytest.raises(ConfigError, match="'stock' is not one of crypto"):
+        admitted(ROWS, asset_class="stock")
 
 
 def test_nothing_is_no_points() -> None:

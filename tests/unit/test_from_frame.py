@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from inspect import signature
 from typing import Any
 
 import pandas
@@ -13,6 +14,7 @@ import pytest
 
 from destinations import MemoryDestination
 from router import Admission, DataRouter, Route, admit, from_frame
+from router.adapters.frame import Said
 from router.errors import ConfigError, DecodeError
 from tests.make import START, make_batch, make_frame
 
@@ -135,6 +137,10 @@ def test_frames_of_polars_and_arrow_are_read_alike() -> None:
         assert admitted(given).batch == admitted(make_pandas()).batch
 
 
+def test_all_that_can_be_said_can_be_said_to_whoever_sends() -> None:
+    assert list(signature(from_frame).parameters) == ["frame", *Said.__annotations__]
+
+
 def test_what_is_whole_needs_nothing_said() -> None:
     assert admit(from_frame(make_frame(3))).batch == make_batch(3)
     assert admit(from_frame(make_batch(3).table)).batch == make_batch(3)
@@ -181,6 +187,12 @@ def test_columns_of_several_levels_or_one_name_twice_are_no_frame_of_points() ->
     twice = pandas.concat([make_pandas(), make_pandas()[["Open"]]], axis="columns", sort=False)
     with pytest.raises(DecodeError, match="'Open' twice"):
         from_frame(twice, **SAID)
+
+
+@pytest.mark.parametrize("given", [None, [1], {"open": [1.0]}, pandas.Series([1.0]), "frame"])
+def test_what_is_no_frame_is_an_error_of_the_caller(given: Any) -> None:
+    with pytest.raises(TypeError, match="is no frame"):
+        from_frame(given, **SAID)
 
 
 def test_a_router_takes_what_a_frame_became() -> None:

@@ -137,6 +137,8 @@ def test_one_ticker_in_columns_of_two_levels_names_itself() -> None:
     wide = make_download({"AAPL": make_history()})
     assert {point.symbol for point in admitted(wide).batch} == {"AAPL"}
     assert {point.symbol for point in admitted(wide, "Apple").batch} == {"Apple"}
+    with pytest.raises(ConfigError, match="has 2 tickers, which name their symbols: leave out symbol="):
+        admitted(make_download({"A": make_history(), "B": make_history()}), "A")
 
 
 def test_a_ticker_without_an_asset_class_is_refused_alone() -> None:
@@ -167,6 +169,7 @@ def test_adjusted_close_is_not_the_close() -> None:
 
 
 EMPTY: dict[str, Callable[[], Any]] = {
+    "nothing": lambda: None,
     "no columns": pandas.DataFrame,
     "no rows": lambda: make_history(DAYS[:0]),
     "no rows of several": lambda: make_download({"A": make_history(DAYS[:0]), "B": make_history(DAYS[:0])}),
