@@ -24,6 +24,7 @@ CASES: Final = (
     "memory",
     "producer",
     "flush",
+    "limits",
     "policies",
     "latency",
     "end_to_end",

@@ -5,11 +5,11 @@ Nothing is imported before it is used, so that a worker that writes CSV needs no
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from destinations.base import DataDestination
 from router.errors import ConfigError
+from router.imports import imported
 from router.names import nearest
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from destinations.file import FileDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
     from destinations.memory import MemoryDestination
+    from destinations.routes_file import load_routes
 
 __all__ = [
     "REGISTRY",
@@ -27,6 +28,7 @@ __all__ = [
     "MemoryDestination",
     "StandardOutputDestination",
     "load",
+    "load_routes",
 ]
 
 #: Every kind of destination, and where its class is.
@@ -38,7 +40,12 @@ REGISTRY: Final[dict[str, str]] = {
 }
 
 _PUBLIC: Final = {
-    path.partition(":")[2]: path for path in (*REGISTRY.values(), "destinations.file:FileDestination")
+    path.partition(":")[2]: path
+    for path in (
+        *REGISTRY.values(),
+        "destinations.file:FileDestination",
+        "destinations.routes_file:load_routes",
+    )
 }
 
 
@@ -55,25 +62,13 @@ def load(kind: str) -> type[DataDestination]:
         known = ", ".join(REGISTRY)
         message = f"{kind!r} is none of {known}{nearest(kind, REGISTRY)}, nor a 'module:Class'"
         raise ConfigError("destination.unknown", "destination", message)
-    found = _imported(path)
+    found = imported(path, "destination")
     if not (isinstance(found, type) and issubclass(found, DataDestination)):
         raise ConfigError("destination.type", "destination", f"{path} is not a subclass of DataDestination")
     return found
 
 
-def _imported(path: str) -> object:
-    module_name, _, class_name = path.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise ConfigError("destination.import", "destination", f"{path}: {error}") from error
-    if not hasattr(module, class_name):
-        message = f"{module_name} has no {class_name!r}{nearest(class_name, vars(module))}"
-        raise ConfigError("destination.unknown", "destination", message)
-    return getattr(module, class_name)
-
-
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _imported(_PUBLIC[name])
+    return imported(_PUBLIC[name], "destination")

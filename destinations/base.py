@@ -30,6 +30,13 @@ class DataDestination(ABC):
     def open(self) -> None:  # noqa: B027  # a destination without a connection has nothing to open
         """Connect. Called before the first write and again after a TransientError; never in `__init__`."""
 
+    def check(self) -> None:  # noqa: B027  # most need more than this host to tell
+        """Refuse at start what could never be written, as far as this host alone can tell.
+
+        Raises:
+            ConfigError: No point could be written with these arguments.
+        """
+
     def write(self, point: NormalizedDataPoint) -> None:
         """Write one point: a batch of one."""
         self.write_batch(PointBatch.of([point]))

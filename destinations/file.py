@@ -6,7 +6,7 @@ import json
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, get_args
 
@@ -20,7 +20,7 @@ from destinations.growing import FileWrite
 from destinations.ledger import Ledger
 from destinations.records import Durability
 from router.batch import PointBatch
-from router.errors import ConfigError
+from router.errors import ConfigError, DestinationError
 
 _NEWLINE: Final = 10
 
@@ -93,6 +93,16 @@ class FileDestination(DataDestination):
             TransientError: The ledger stayed locked by another process.
         """
         self.ledger.open()
+
+    def check(self) -> None:
+        """Refuse a root that cannot be written.
+
+        Raises:
+            ConfigError: `path.not_writable`.
+        """
+        with suppress(DestinationError):  # busy, or full: it may be well by the time a point comes
+            self.open()
+        self.close()
 
     @contextmanager
     def together(self) -> Iterator[None]:

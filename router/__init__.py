@@ -16,6 +16,7 @@ from router.errors import (
     FleetUnreachableError,
     PointError,
     Reason,
+    RoutesFileError,
     TerminalError,
     TransformError,
     TransientError,
@@ -29,7 +30,7 @@ from router.rows import Rows
 from router.rules import Rules
 from router.schema import AssetClass
 from router.stats import RouterStats
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from router.transforms import Transformed, apply_transform
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "RoutePriority",
     "RouteTable",
     "RouterStats",
+    "RoutesFileError",
     "Rows",
     "Rules",
     "TerminalError",
@@ -74,6 +76,5 @@ __all__ = [
     "from_databento",
     "from_frame",
     "from_yfinance",
-    "load_routes",
     "match",
 ]

@@ -2,7 +2,8 @@
 
 CandlefleetError
 ├── ConfigError                routes or settings were refused when they were loaded
-│   └── ConditionError         a route's condition cannot be read
+│   ├── ConditionError         a route's condition cannot be read
+│   └── RoutesFileError        a routes file with one or more mistakes, all of them
 ├── DecodeError                bytes that cannot be read as points
 ├── PointError                 one point was refused, with every reason
 ├── TransformError             a route's transform gave something that is not a point
@@ -67,6 +68,29 @@ class ConfigError(CandlefleetError):
 
 class ConditionError(ConfigError):
     """A condition that cannot be read, or that reads something other than a point's columns."""
+
+
+class RoutesFileError(ConfigError):
+    """A routes file with mistakes: every one of them, by line, where one of them would hide the others.
+
+    Args:
+        path: The file, as it was named.
+        problems: The mistakes, by line; `where` of each is its file, line and key path. Its code is that of
+            the first.
+    """
+
+    def __init__(self, path: str, problems: Sequence[ConfigError]) -> None:
+        super().__init__(problems[0].code, path, f"{len(problems)} mistakes")
+        self.args = (path, tuple(problems))
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.problems]
+        return lines[0] if len(lines) == 1 else "\n".join([f"{self.where}: {self.message}", *lines])
+
+    def at(self, where: str) -> RoutesFileError:
+        """Return the same error, said of a wider place."""
+        return RoutesFileError(f"{where}: {self.where}", [problem.at(where) for problem in self.problems])
 
 
 class DecodeError(CandlefleetError):

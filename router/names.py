@@ -18,6 +18,12 @@ def is_name(text: object) -> bool:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name most like this one, or nothing."""
+    found = nearest_name(name, known)
+    return "" if found is None else f" (did you mean {found!r}?)"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name most like this one; None: none is."""
     words = list(known)
     found = difflib.get_close_matches(name, words, n=1) or [w for w in words if w.lower() == name.lower()]
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    return found[0] if found else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Container
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from router.batch import PointBatch
-from router.errors import TerminalError
+from router.errors import ConfigError, TerminalError
 from router.route import Destination
 from router.table import RouteTable
 from workers.failpoints import reach
@@ -34,6 +35,20 @@ class Written:
     refused: list[tuple[int, str]] = field(default_factory=list)
     failed: int = 0
     error: Exception | None = None
+
+
+def check_destinations(table: RouteTable, names: Container[str]) -> None:
+    """Refuse at start what could never be written.
+
+    Raises:
+        ConfigError: One of the destinations of these names says so, such as `path.not_writable`.
+    """
+    for name, destination in table.destinations().items():
+        if name in names:
+            try:
+                getattr(destination, "check", lambda: None)()
+            except ConfigError as error:
+                raise error.at(f"destination {name}") from error.__cause__
 
 
 class OpenDestinations:

@@ -44,6 +44,13 @@ class PointsRequest(Request):  # type: ignore[misc]
             return self._give_back()
         return super().on_failure(exc_info, send_failed_event, return_ok)
 
+    def _announce_revoked(self, reason: str, terminated: bool, signum: int | None, expired: bool) -> None:
+        if self._bury("task.revoked", f"it was {reason} before its points were accepted"):
+            super()._announce_revoked(reason, terminated, signum, expired)
+        else:
+            self._already_revoked = True
+            self._give_back()
+
     # Acknowledge the message once its points are buried; False if there is no room for them, or no broker.
     def _bury(self, code: str, message: str) -> bool:
         from workers.tasks import store

@@ -14,11 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+from destinations import load_routes
 from router.errors import ConfigError
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from workers.broker import client, queue
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.envelope import QUEUE
+from workers.open_destinations import check_destinations
 from workers.settings import Settings
 from workers.store import Store
 
@@ -64,9 +66,11 @@ class Fleet:
         """Start everything and wait until every route is served; return the fleet's store.
 
         Raises:
-            ConfigError: Another fleet runs in the folder, or a process could not start (see its log).
+            ConfigError: Another fleet runs in the folder, a destination could not be written, or a process
+                could not start (see its log).
         """
         self._take_folder()
+        check_destinations(self.table, self.table.destinations())
         progress("starting Redis")
         self._start_broker()
         store = Store.connect(self.url, memory=self.settings.memory, remember=self.settings.remember)

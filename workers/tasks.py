@@ -14,10 +14,11 @@ from celery.canvas import Signature
 from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown, worker_ready
 from kombu.entity import Queue
 
+from destinations import load_routes
 from router.errors import CandlefleetError, ConfigError
 from router.names import nearest
 from router.route import Route, RoutePriority
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from workers.broker import queue
 from workers.deliveries import Again
 from workers.embedded import end_with_parent
@@ -25,6 +26,7 @@ from workers.envelope import QUEUE
 from workers.failpoints import reach
 from workers.ingest import Ingest
 from workers.journey import Journey
+from workers.open_destinations import check_destinations
 from workers.records import Nudge
 from workers.settings import require_broker_url, settings
 from workers.store import Store
@@ -225,6 +227,14 @@ def _prepare(options: Mapping[str, Any], **_: Any) -> None:
                 f"candlefleet: -Q {name}: there is no such queue{nearest(name, known)}; "
                 "`candlefleet routes list` shows them"
             )
+    _check_destinations([name.removeprefix("destinations.") for name in wanted or known])
+
+
+def _check_destinations(names: list[str]) -> None:
+    try:
+        check_destinations(table(), names)
+    except ConfigError as error:
+        raise SystemExit(f"candlefleet: {error}") from None
 
 
 @worker_ready.connect

@@ -16,10 +16,11 @@ from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 
+from destinations import load_routes
 from router.batch import PointBatch
 from router.errors import ConfigError
 from router.matching import Decision, Failure, decide
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from workers.settings import settings
 
 READY: Final = "ready"

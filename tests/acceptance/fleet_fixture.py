@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 import polars as pl
 import pytest
 
-from router.table import RouteTable, load_routes
+from destinations import load_routes
+from router.table import RouteTable
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.producer import Producer
 from workers.report import Report, RouteReport, report

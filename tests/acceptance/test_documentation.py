@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from destinations import load_routes
 from workers.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +33,12 @@ def test_python_example_runs_as_it_stands(text, tmp_path):
         [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in blocks("yaml")])
+def test_yaml_example_is_a_routes_file(text, tmp_path):
+    (tmp_path / "routes.yaml").write_text(text)
+    assert len(load_routes(tmp_path / "routes.yaml"))
 
 
 def test_every_make_target_that_is_named_exists():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import TaskRevokedError
 from ulid import ULID
 
 from tests.acceptance.fleet_fixture import CELERY, QUIET, Crew, alive, pool, run, running, until
@@ -181,6 +184,68 @@ def test_a_busy_fleet_gives_the_message_back_until_it_has_room(door: Door, busy:
     assert not answer.ready()
     busy()
     assert answer.get(timeout=30)["accepted"] == 2
+
+
+def test_points_of_a_task_that_was_revoked_are_a_dead_letter(door: Door) -> None:
+    revoked = str(ULID())
+    inspect = door.client.control.inspect(timeout=0.5)
+
+    def known() -> bool:
+        door.client.control.revoke(revoked)
+        told = inspect.revoked() or {}
+        return any(revoked in ids for name, ids in told.items() if name.startswith("points@"))
+
+    until(known, "the worker at the door knows")
+    answer = door.send(bars(1, "REVOKED"), task_id=revoked)
+    with pytest.raises(TaskRevokedError):
+        answer.get(timeout=30)
+    until(lambda: revoked in buried(door), "its points are a dead letter")  # Celery answers before that
+    letter = buried(door)[revoked]
+    assert letter["reasons"][0]["code"] == "task.revoked"
+    assert json.loads(letter["original"])[0] == [bars(1, "REVOKED")]
+    until(lambda: door.waiting() == 0, "its message is gone")
+
+
+def test_points_of_a_task_that_takes_too_long_are_a_dead_letter(door: Door, busy: Callable[[], Any]) -> None:
+    answer = door.send(bars(1, "SLOW"))
+    until(lambda: door.active(answer.id), "it is being worked on", every=0.01)
+    os.kill(pool(door.pid)[0], signal.SIGSTOP)
+    until(lambda: answer.id in buried(door), "its points are a dead letter")
+    letter = buried(door)[answer.id]
+    assert letter["reasons"][0]["code"] in ("task.timeout", "task.failed")
+    assert json.loads(letter["original"])[0] == [bars(1, "SLOW")]
+    busy()
+    assert door.send(bars(1, "AFTER_SLOW")).get(timeout=30)["accepted"] == 1
+
+
+@pytest.mark.slow
+def test_points_whose_process_dies_every_time_are_a_dead_letter(door: Door, busy: Callable[[], Any]) -> None:
+    answer = door.send(bars(1, "DEADLY"))
+
+    def killed_again() -> bool:
+        child = working(door, answer.id)
+        if child is not None:
+            os.kill(child, signal.SIGKILL)
+        return answer.id in buried(door)
+
+    until(killed_again, "its points are a dead letter", every=0.05)
+    letter = buried(door)[answer.id]
+    assert letter["reasons"][0]["code"] in ("task.failed", "task.timeout")
+    assert json.loads(letter["original"])[0] == [bars(1, "DEADLY")]
+    busy()
+    assert door.send(bars(1, "AFTER_DEADLY")).get(timeout=30)["accepted"] == 1
+
+
+def working(door: Door, name: str) -> int | None:
+    """Return the process that works on a task."""
+    told = door.client.control.inspect(timeout=0.5).active() or {}
+    pids = [task["worker_pid"] for tasks in told.values() for task in tasks if task["id"] == name]
+    return next((pid for pid in pids if pid and alive(pid)), None)
+
+
+def buried(door: Door) -> dict[str, dict[str, Any]]:
+    """Return the dead letters of this door by the id of their batch."""
+    return {letter["batch_id"]: letter for letter in door.letters()}
 
 
 # -- nobody sees the points --------------------------------------------------------------------

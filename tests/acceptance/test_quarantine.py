@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from destinations import load_routes
 from router.batch import PointBatch
 from router.matching import Matches, combine, match
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from tests.acceptance.fleet_fixture import configured
 from tests.make import make_point
 from workers.quarantine import TrialError, decide_apart

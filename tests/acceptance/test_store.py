@@ -216,6 +216,15 @@ def test_a_route_that_owes_too_much_closes_the_door_until_it_owes_a_fifth_less(s
     assert store.accept(str(ULID()), make_batch()).verdict == "accepted"
 
 
+def test_a_door_closed_to_points_still_takes_dead_letters(store: Store) -> None:
+    match(store, accept(store), 3, "a", max_owed=2)
+    name = str(ULID())
+    assert store.accept(str(ULID()), make_batch()).verdict == "busy"
+    assert store.bury(name, make_letter(batch_id=name)).verdict == "accepted"
+    assert store.accept(str(ULID()), make_batch()).verdict == "busy"
+    assert [letter["batch_id"] for letter in store.letters(10)] == [name]
+
+
 def test_a_route_that_gives_up_its_limit_opens_the_door(store: Store) -> None:
     first, second = accept(store), accept(store)
     match(store, first, 3, "a", max_owed=2)

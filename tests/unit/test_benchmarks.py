@@ -9,6 +9,7 @@ from benchmarks.bars import batches, make_bars, real_bars
 from benchmarks.encoders import write_csv
 from benchmarks.fleet import count_rows
 from benchmarks.latency import last_written, windows
+from benchmarks.limits import Write, fullest_second, rate
 from benchmarks.load import share
 from benchmarks.matching import conditions, route_table
 from benchmarks.results import Figure, Goal, headlines, markdown, save
@@ -149,3 +150,12 @@ def test_each_condition_means_the_same_as_sql_and_as_lambda():
 def test_busy_machine_gets_no_verdict():
     row = markdown([make_figure(goal=Goal(1, "figure"))], busy={"end_to_end"}).splitlines()[-1]
     assert row.endswith("| machine busy |")
+
+
+def test_rate_leaves_out_the_last_write_for_which_nobody_waits():
+    assert rate([Write(0.0, 10), Write(1.0, 10), Write(2.0, 3)]) == 10.0
+
+
+def test_fullest_second_begins_anywhere():
+    writes = [Write(0.0, 1), Write(0.875, 5), Write(1.125, 6), Write(1.75, 7), Write(1.875, 1)]
+    assert fullest_second(writes) == 18

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from destinations import load_routes
 from router.errors import ConfigError
 from router.names import nearest
-from router.table import load_routes
 from workers.cli import screen
 from workers.cli.show import Json, RoutesFile, connect, routes_app
 from workers.settings import settings

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from destinations import load_routes
 from router.errors import ConfigError, DecodeError
-from router.table import load_routes
 from workers.cli import screen
 from workers.cli.show import Json, RoutesFile, connect
 from workers.dead_letters import DOOR, Filters, Letters, Tally, drop_letters, seconds, tally

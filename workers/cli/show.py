@@ -10,9 +10,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from destinations import load_routes
 from destinations.base import DataDestination
 from router.route import Route
-from router.table import RouteTable, load_routes
+from router.table import RouteTable
 from workers.broker import client, messages
 from workers.cli import screen
 from workers.envelope import QUEUE

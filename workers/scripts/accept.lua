@@ -9,20 +9,20 @@ local tombstone, notes = P .. 'accepted:' .. id, cjson.decode(ARGV[11])
 local seen = redis.call('GET', tombstone) or redis.call('HGET', P .. 'batch:' .. id, 'number')
 if seen then return {'again', seen, 0} end
 if issued and now() - issued > remember then return {'expired', '', 0} end
-local full = redis.call('SRANDMEMBER', P .. 'full')
+local full = points > 0 and redis.call('SRANDMEMBER', P .. 'full') -- dead letters have a budget of their own
 if full then return {'busy', 'route ' .. full .. ' owes more than its max_owed', 0} end
 local crowd = redis.call('GET', P .. 'crowded') or crowded(12)
 if crowd then return {'busy', crowd, 0} end
 local held = number(TOTALS, 'bytes')
 local closed = redis.call('EXISTS', P .. 'closed') == 1
-if held + #data > high or closed and held > low then
+if points > 0 and (held + #data > high or closed and held > low) then
   redis.call('SET', P .. 'closed', 1)
   return {'busy', string.format('%d of %d bytes are held', held, high), 0}
 end
 
 local last = tonumber(redis.call('GET', P .. 'number') or '0')
 local taken = string.format('%.0f', math.max(last + 1, now() * 1e6))
-if closed then redis.call('DEL', P .. 'closed') end
+if closed and points > 0 then redis.call('DEL', P .. 'closed') end
 redis.call('SET', P .. 'number', taken)
 local ahead = math.max(0, math.ceil((issued or 0) - now())) -- an id from a clock that is fast looks young for longer
 redis.call('SET', tombstone, taken, 'EX', string.format('%d', remember + ahead))
