@@ -86,8 +86,8 @@ class Arrangement:
         if isinstance(rows, pl.DataFrame):
             frame = self._frame(rows)
             return self._started(frame["timestamp"], lambda starts: starts.in_frame(frame))
-        listed = [self._row(row) if isinstance(row, Mapping) else row for row in rows]
-        times = (row.get("timestamp") for row in listed if isinstance(row, Mapping))
+        listed = [self._row(row) if isinstance(row, dict) else row for row in rows]
+        times = (row.get("timestamp") for row in listed if isinstance(row, dict))
         return self._started(times, lambda starts: starts.in_rows(listed))
 
     def understood(self) -> Understood:
@@ -117,7 +117,7 @@ class Arrangement:
             *(pl.lit(value).alias(name) for name, value in self._constants.items()),
         )
 
-    def _row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
         if not self._renamed and not self._fixed:
             return {**self._constants, **row} if self._constants else row
         held = {name: row[column] for name, column in self._columns.items() if column in row}
@@ -127,13 +127,11 @@ class Arrangement:
         return {**self._constants, **held, **rest}
 
     def _time(self) -> str:
-        layout, kinds = self._layout, self._starts.kinds if self._starts else ()
-        unit = self._starts.unit if self._starts else None
-        ways = {
-            "moments": "with their zone",
-            "local": f"in {layout.zone}",
-            "numbers": f"{_UNITS.get(unit or '', 'numbers')} since 1970"
-            + ("" if layout.unit else ", by their size"),
-            "days": "days, as midnight UTC",
-        }
-        return f"{', '.join(ways[kind] for kind in sorted(kinds))}; {layout.stamp} of the bar"
+        layout, starts = self._layout, self._starts
+        ways = {"moments": "with their zone", "days": "days, as midnight UTC"}
+        if layout.zone is not None:
+            ways["local"] = f"in {layout.zone}"
+        if starts is not None and starts.unit is not None:
+            ways["numbers"] = f"{_UNITS[starts.unit]} since 1970{'' if layout.unit else ', by their size'}"
+        kinds = sorted(starts.kinds & ways.keys()) if starts is not None else ()
+        return "; ".join([*(ways[kind] for kind in kinds), f"{layout.stamp} of the bar"])

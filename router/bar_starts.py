@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -34,6 +34,7 @@ _ZONE: Final = r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
 _IS_DAY: Final = re.compile(_DAY)
 _TO_THE_MINUTE: Final = re.compile(rf"({_DAY}[T ][0-9]{{2}}:[0-9]{{2}})({_ZONE}?)")
 _WITH_ZONE: Final = re.compile(rf"{_DAY}[T ][0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}.*{_ZONE}")
+_LEAST: Final = len("2024-01-01T00:00:00Z")
 _NUMBER: Final = re.compile(r"(-?[0-9]{1,25})(?:\.0+)?")
 #: Seconds since 1970 that make a unit evident: 1980 to 2100. Days written as 20240131 are none of them.
 _EVIDENT: Final = range(315_532_800, 4_102_444_800)
@@ -75,11 +76,11 @@ class BarStarts:
 
     def in_rows(self, rows: Sequence[Any]) -> list[Any]:
         """Return the same of rows that are mappings, or were refused before."""
-        return [self._row(row) if isinstance(row, Mapping) else row for row in rows]
+        return [self._row(row) if isinstance(row, dict) else row for row in rows]
 
     # -- row by row ---------------------------------------------------------------------------
 
-    def _row(self, row: Mapping[str, Any]) -> Mapping[str, Any] | Unreadable:
+    def _row(self, row: dict[str, Any]) -> dict[str, Any] | Unreadable:
         value = row.get("timestamp")
         if value is None or self._says_all(value):
             return row
@@ -90,7 +91,7 @@ class BarStarts:
             return Unreadable(original_text(row), (*error.reasons, *others))
 
     def _says_all(self, value: Any) -> bool:
-        if isinstance(value, str) and _WITH_ZONE.fullmatch(value):
+        if isinstance(value, str) and (value[_LEAST - 1 :] == "Z" or _WITH_ZONE.fullmatch(value)):
             self.kinds.add("moments")
             return self._layout.stamp == "open"
         return False
@@ -154,7 +155,7 @@ class BarStarts:
         if isinstance(raw.dtype, pl.Datetime):
             return raw.dtype.time_zone is not None
         return raw.dtype == pl.String and bool(
-            (raw.str.len_bytes() >= len("2024-01-01T00:00:00Z")).all() and raw.str.ends_with("Z").all()
+            (raw.str.len_bytes() >= _LEAST).all() and raw.str.ends_with("Z").all()
         )
 
     def _completed(self, raw: pl.Series, timeframes: pl.Series) -> pl.Series:
@@ -246,7 +247,7 @@ def _number(value: Any) -> int | None:
 #: What to say where every row of a file is refused for one of these reasons.
 ADVICE: Final = {
     "timestamp.no_zone": "if that holds for the whole file, give its zone, as in --tz UTC",
-    "timestamp.ambiguous_unit": "give --unit s, ms, us or ns",
+    "timestamp.ambiguous_unit": "give --unit s, ms, us or ns, and write days as 2024-01-31",
     "timestamp.day": "give the time too, or another --timeframe",
 }
 

@@ -12,6 +12,7 @@ from router.schema import COLUMNS
 
 #: Fields that a file may lack.
 OPTIONAL: Final = frozenset({"volume", "data_quality_score", "is_realtime", "technical_indicators"})
+_SHOWN: Final = 20  # columns of a file that an error names
 _REQUIRED: Final = tuple(column for column in COLUMNS if column not in OPTIONAL)
 
 #: Other names of fields, in small letters; nothing else is recognised.
@@ -70,7 +71,8 @@ def _missing(claims: Mapping[str, list[str]], layout: Layout, names: list[str]) 
     faults = []
     if other:
         wanted = ", ".join(name + nearest(name, names) for name in other)
-        faults.append(f"has no column for {wanted}: name it, as in --map {other[0]}=COLUMN")
+        has = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+        faults.append(f"has no column for {wanted}: name it, as in --map {other[0]}=COLUMN (it has {has})")
     if constant:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in constant)
         faults.append(f"does not say {', '.join(constant)}: give {options}")

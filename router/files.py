@@ -98,13 +98,16 @@ def read_bars(
     """
     with opened(source) as file:
         form = _checked(format) if format is not None else _format_of(file)
+        last = file.name
         try:
-            reader = _READERS[form](file)
-            yield from _chunks(file, reader, form, chunk, layout)
+            for one in _chunks(file, _READERS[form](file), form, chunk, layout):
+                last = one.where(len(one) - 1)
+                yield one
             if file.fault is not None:
                 raise file.fault
         except DecodeError as error:
-            raise DecodeError(error.code, f"{file.name}: {error.message}") from error
+            read = "" if last == file.name else f"; everything up to {last} was read"
+            raise DecodeError(error.code, f"{file.name}: {error.message}{read}") from error
         except OSError as error:
             raise ConfigError("path", file.name, f"cannot be read further: {error.strerror}") from error
 
@@ -123,7 +126,7 @@ def _chunks(file: Source, reader: Reader, form: str, size: int, layout: Layout) 
     told = form if file.packing is None else f"{form} in {file.packing.name}"
     arrangement = None if reader.names is None else Arrangement(layout, reader.names, file.name, told)
     for index, block in enumerate(reader.blocks(size, arrangement.wanted() if arrangement else ())):
-        if arrangement is None and any(isinstance(row, Mapping) for row in block.rows):
+        if arrangement is None and any(isinstance(row, dict) for row in block.rows):
             arrangement = Arrangement(layout, _keys_of(block.rows), file.name, told, fixed=False)
         rows = arrangement.arranged(block.rows) if arrangement else block.rows
         understood = arrangement.understood() if arrangement else Understood(told)
@@ -134,7 +137,7 @@ def _chunks(file: Source, reader: Reader, form: str, size: int, layout: Layout) 
 
 
 def _keys_of(rows: Iterable[Any]) -> list[str]:
-    return list(dict.fromkeys(key for row in rows if isinstance(row, Mapping) for key in row))
+    return list(dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row))
 
 
 def _checked(form: str) -> str:

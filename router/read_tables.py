@@ -69,7 +69,7 @@ class TableRows:
         yield held
 
     def _fault(self, error: Exception) -> DecodeError:
-        message = f"cannot be read after row {self._seen}: {str(error).partition(chr(10))[0]}"
+        message = f"cannot be read: {str(error).partition(chr(10))[0]}"
         return self._source.fault or DecodeError("envelope.table", message)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -31,6 +32,7 @@ class Verdict:
     error: str | None = None
     understood: Understood | None = None
     facts: Facts | None = None
+    notes: Counter[str] = field(default_factory=Counter)
     rows: list[Refused] = field(default_factory=list)  #: the first of the refused ones
 
 
@@ -55,6 +57,8 @@ def _judge(path: Path, format_: str | None, layout: Layout, *, json: bool) -> Ve
                 verdict.good += len(admission.batch)
                 verdict.refused += len(admission.refused)
                 verdict.rows += admission.refused[: SHOWN - len(verdict.rows)]
+                for counts in admission.notes.values():
+                    verdict.notes.update(counts)
                 seen.add(admission.batch)
                 if json:
                     for refused in admission.refused:
@@ -75,7 +79,7 @@ def _as_lines(verdict: Verdict) -> None:
     understood = {} if verdict.understood is None else asdict(verdict.understood)
     facts = {} if verdict.facts is None else _with_iso_times(verdict.facts)
     told = {"file": verdict.file, "good": verdict.good, "refused": verdict.refused, "error": verdict.error}
-    screen.as_json({**told, "understood": understood, **facts})
+    screen.as_json({**told, "understood": understood, **facts, **verdict.notes})
 
 
 def _with_iso_times(facts: Facts) -> dict[str, Any]:
@@ -115,5 +119,6 @@ def _facts(verdict: Verdict) -> dict[str, str]:
             f"{_iso(facts.first)} to {_iso(facts.last)}; "
             f"{screen.number(facts.series)} series, {screen.number(facts.gaps)} gaps, "
             f"{screen.number(facts.late)} late, {screen.number(facts.repeated)} repeated"
+            + "".join(f", {screen.number(count)} {note}" for note, count in verdict.notes.items())
         )
     return {f"  {title}": text for title, text in told.items()}
