@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pandas
@@ -13,9 +14,10 @@ import polars as pl
 import pytest
 
 from destinations import MemoryDestination
-from router import Admission, DataRouter, Route, admit, from_frame
+from router import Admission, DataRouter, PointBatch, Route, admit, from_frame
 from router.adapters.frame import Said
 from router.errors import ConfigError, DecodeError
+from router.files import read_bars
 from tests.make import START, make_batch, make_frame
 
 SAID: dict[str, Any] = {"symbol": "SPY", "timeframe": "1m", "asset_class": "etf", "source": "x"}
@@ -187,6 +189,16 @@ def test_columns_of_several_levels_or_one_name_twice_are_no_frame_of_points() ->
     twice = pandas.concat([make_pandas(), make_pandas()[["Open"]]], axis="columns", sort=False)
     with pytest.raises(DecodeError, match="'Open' twice"):
         from_frame(twice, **SAID)
+
+
+@pytest.mark.parametrize("name", ["equity_1d.csv", "index_1d.csv"])
+def test_a_file_read_by_pandas_is_the_points_that_send_makes_of_it(name: str) -> None:
+    path = Path(__file__).parents[2] / "examples" / "data" / name
+    sent = PointBatch.concat([admit(chunk.rows).batch for chunk in read_bars(path)])
+    assert len(sent) > 5_000
+    assert admit(from_frame(pandas.read_csv(path))).batch == sent
+    indexed = pandas.read_csv(path, index_col="timestamp", parse_dates=True)
+    assert admit(from_frame(indexed)).batch == sent
 
 
 @pytest.mark.parametrize("given", [None, [1], {"open": [1.0]}, pandas.Series([1.0]), "frame"])
