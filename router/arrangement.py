@@ -104,11 +104,13 @@ class Arrangement:
     def _started(self, timestamps: Iterable[Any], read: Callable[[BarStarts], _Rows]) -> _Rows:
         if self._starts is not None:
             return read(self._starts)
-        self._starts = BarStarts(self._layout, timestamps)
-        found = read(self._starts)
+        starts = BarStarts(self._layout, timestamps)
+        found = read(starts)
         fault = common_fault(found)
         if fault is not None:
             raise ConfigError(fault.code, self._where, fault.message)
+        if starts.kinds:  # it has seen a timestamp, so that it knows what they are like
+            self._starts = starts
         return found
 
     def _frame(self, frame: pl.DataFrame) -> pl.DataFrame:

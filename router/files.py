@@ -126,14 +126,14 @@ def _chunks(file: Source, reader: Reader, form: str, size: int, layout: Layout) 
     told = form if file.packing is None else f"{form} in {file.packing.name}"
     arrangement = None if reader.names is None else Arrangement(layout, reader.names, file.name, told)
     for index, block in enumerate(reader.blocks(size, arrangement.wanted() if arrangement else ())):
+        if not len(block.rows):
+            continue
         if arrangement is None and any(isinstance(row, dict) for row in block.rows):
             arrangement = Arrangement(layout, _keys_of(block.rows), file.name, told, fixed=False)
         rows = arrangement.arranged(block.rows) if arrangement else block.rows
         understood = arrangement.understood() if arrangement else Understood(told)
-        if len(rows):
-            yield Chunk(
-                index, rows, block.numbers, file.name, reader.counts, block.done, file.total, understood
-            )
+        place = file.name, reader.counts
+        yield Chunk(index, rows, block.numbers, *place, block.done, file.total, understood)
 
 
 def _keys_of(rows: Iterable[Any]) -> list[str]:

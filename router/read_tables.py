@@ -64,9 +64,11 @@ class TableRows:
                     yield held.slice(0, chunk)
                     held = held.slice(chunk)
         except _FAULTS as error:
-            yield held
+            if held.num_rows:
+                yield held
             raise self._fault(error) from error
-        yield held
+        if held.num_rows:
+            yield held
 
     def _fault(self, error: Exception) -> DecodeError:
         message = f"cannot be read: {str(error).partition(chr(10))[0]}"
