@@ -1,5 +1,6 @@
 """Decides which points go where: points and batches, conditions, routes, the router."""
 
+from router.adapters import from_alpaca, from_ccxt, from_databento, from_frame, from_yfinance
 from router.admission import Admission, Refused, admit
 from router.batch import BatchRows, PointBatch
 from router.delivery import Delivery, DirectDelivery
@@ -75,5 +76,10 @@ __all__ = [
     "admit",
     "apply_transform",
     "explain",
+    "from_alpaca",
+    "from_ccxt",
+    "from_databento",
+    "from_frame",
+    "from_yfinance",
     "match",
 ]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from hashlib import blake2b
-from typing import Any, Final, cast, overload
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,8 @@ from router.errors import DecodeError
 from router.points import NormalizedDataPoint
 from router.rows import Mask, Rows
 from router.schema import POINT_SCHEMA
-from router.tables import EPOCH, as_frame, as_table, dicts_of, empty_frame, table_of
+from router.show_batch import MOST_NAMED, Shown, html_of, line_of, text_of
+from router.tables import as_frame, as_table, dicts_of, empty_frame, table_of
 
 __all__ = ["BatchRows", "PointBatch", "as_frame", "as_table", "empty_frame", "table_of"]
 
@@ -143,14 +143,20 @@ class PointBatch(Sequence[NormalizedDataPoint]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        if not len(self):
-            return "PointBatch(0 points)"
-        symbols = self.frame["symbol"].unique(maintain_order=True)
-        since_1970 = self.frame["timestamp"].to_physical()
-        ends = (since_1970.min(), since_1970.max())
-        first, last = (f"{EPOCH + timedelta(microseconds=cast(int, end)):%Y-%m-%d %H:%M}" for end in ends)
-        named = ", ".join(symbols.head(3).to_list()) + (", …" if len(symbols) > 3 else "")
-        return f"PointBatch({len(self)} points of {named}, {first} to {last} UTC)"
+        return line_of(self._shown())
+
+    def __str__(self) -> str:
+        return text_of(self._shown())
+
+    def _repr_html_(self) -> str:
+        return html_of(self._shown())
+
+    # The columns are read as they are: making the others would take longer than all of showing them.
+    def _shown(self) -> Shown:
+        names = [f"{part.batch_id} {part.rows!r}" for part in self.parts[:MOST_NAMED]]
+        more = len(self.parts) - len(names)
+        columns = self._table if self._frame is None else self._frame
+        return Shown(columns, self.route_id, [*names, *([f"{more} more"] if more else [])])
 
     # -- other batches ------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from router.conditions import Condition, compile_condition, name_of
 from router.errors import ConfigError
 from router.names import NAME_RULE, is_name, nearest
 from router.points import NormalizedDataPoint
+from router.show_routes import route_html
 
 #: The id under which points that match no route are delivered; no other route may have it.
 DEFAULT_ROUTE_ID: Final = "default"
@@ -204,6 +205,9 @@ class Route:
     def __repr__(self) -> str:
         goes_to = self.destination_name or type(self.destination).__name__
         return f"Route({self.route_id!r}: {self.compiled.text} -> {goes_to})"
+
+    def _repr_html_(self) -> str:
+        return route_html(self)
 
 
 class DefaultRoute(Route):

@@ -12,7 +12,8 @@ from router.admission import Admission, admit
 from router.delivery import Delivery, DirectDelivery, current, error_entries
 from router.matching import Failure, Matches, match
 from router.points import NormalizedDataPoint
-from router.route import Destination, Route
+from router.route import DEFAULT_ROUTE_ID, Destination, Route
+from router.show_routes import first_of
 from router.stats import RouterStats
 from router.table import RouteTable
 
@@ -80,7 +81,7 @@ class DataRouter:
 
         Args:
             data_points: Points: a list of `NormalizedDataPoint` or of dicts, a `PointBatch`, a Polars or
-                pandas frame, or an Arrow table.
+                pandas frame, or an Arrow table. `from_frame` reads frames whose columns are others.
             context: What travels with the batch, such as when it was fetched.
 
         Returns:
@@ -120,6 +121,15 @@ class DataRouter:
         """Close the destinations this router opened in this process; it may be used again."""
         if isinstance(self._delivery, DirectDelivery):
             self._delivery.close()
+
+    def __repr__(self) -> str:
+        rest = [] if self.default_destination is None else [DEFAULT_ROUTE_ID]
+        routes = first_of([*self.table.route_ids, *rest]) or "no routes"
+        return f"DataRouter({routes}; {self.stats})"
+
+    def _repr_html_(self) -> str:
+        table = self.table.to_html(self.get_stats()["routes_matched"])
+        return f"<div><b>DataRouter</b>: {self.stats}{table}</div>"
 
     # Late, so that importing the workers after making a router is early enough.
     def _delivered_by(self) -> Delivery:

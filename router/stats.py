@@ -49,3 +49,9 @@ class RouterStats:
                 "errors_by_type": dict(self._by_type),
                 "errors_by_route": dict(self._by_route),
             }
+
+    def __str__(self) -> str:
+        totals = self.to_dict()
+        said = ", ".join(f"{totals[name]:,} {name}" for name in ("routed", "skipped", "errors"))
+        batches = f"{totals['batches']:,} batch{'' if totals['batches'] == 1 else 'es'}"
+        return f"{totals['points']:,} points in {batches}: {said}"

@@ -8,6 +8,7 @@ from typing import Protocol
 from router.errors import ConfigError
 from router.names import NAME_RULE, is_name, nearest
 from router.route import DEFAULT_ROUTE_ID, DefaultRoute, Destination, Route
+from router.show_routes import first_of, table_html
 
 
 class Place(Protocol):
@@ -108,7 +109,18 @@ class RouteTable:
         return [*self, *([] if self._default is None else [self._default])]
 
     def __repr__(self) -> str:
-        return f"RouteTable({', '.join(self._names)})"
+        return f"RouteTable({first_of(self._names)})"
+
+    def to_html(self, matched: Mapping[str, int] | None = None) -> str:
+        """Return a table of the routes for a notebook.
+
+        Args:
+            matched: Points that each took so far, by route.
+        """
+        return table_html(self._everything(), self._names, matched or {})
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
 # The name of each route's destination, and each destination by name: a name is its own, or the id of

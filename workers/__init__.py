@@ -7,7 +7,8 @@ from router.delivery import install as _install
 from workers.celery import app
 from workers.fleet_delivery import FleetDelivery
 from workers.producer import Producer, Receipt
+from workers.sending import send
 
 _install(FleetDelivery)
 
-__all__ = ["FleetDelivery", "Producer", "Receipt", "app"]
+__all__ = ["FleetDelivery", "Producer", "Receipt", "app", "send"]

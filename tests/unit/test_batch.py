@@ -130,7 +130,7 @@ def test_fingerprint_depends_on_identities_alone() -> None:
 
 def test_batch_shows_what_it_holds() -> None:
     shown = repr(make_batch(rows=5, symbols=["A", "B", "C", "D"]))
-    assert shown == "PointBatch(5 points of A, B, C, …, 2024-01-01 00:00 to 2024-01-01 00:01 UTC)"
+    assert shown == "PointBatch(5 points of A, B, C, … (1m), 2024-01-01 00:00 to 2024-01-01 00:01 UTC)"
     assert repr(PointBatch(empty_frame())) == "PointBatch(0 points)"
 
 
