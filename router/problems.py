@@ -57,6 +57,10 @@ class Problems:
         found = (at or self._at(path), code, message)
         self._found.setdefault(found, ConfigError(code, where, message))
 
+    def __bool__(self) -> bool:
+        """Return whether something was found."""
+        return bool(self._found)
+
     def give_up(self, path: KeyPath, code: str, message: str) -> None:
         """Add a mistake after which nothing more is said of a value, nor of what is in it."""
         self.add(path, code, message)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from router.check_numbers import check_number, shown
@@ -59,11 +60,22 @@ class RouteTest:
         return [_filled(point) for point in points]
 
 
+#: What is said of a destination that a file describes for nothing.
+UNUSED: Final = "no route goes there, and it is not the default: use it or take it out"
+
+
 class RoutesFile(NamedTuple):
-    """What a routes file holds: the routes, and their tests by where they stand."""
+    """What a routes file holds.
+
+    Attributes:
+        table: The routes.
+        tests: Their tests, by where they stand.
+        unused: Where destinations stand to which nothing goes, by name.
+    """
 
     table: RouteTable
     tests: Mapping[str, RouteTest]
+    unused: Mapping[str, str] = MappingProxyType({})
 
 
 class Fault(NamedTuple):

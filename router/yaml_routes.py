@@ -10,7 +10,7 @@ from router.errors import ConfigError
 from router.imports import imported, modules_beside
 from router.problems import KeyPath, Problems, spelled
 from router.route import DEFAULT_ROUTE_ID, Destination, Route, RoutePriority
-from router.route_tests import RoutesFile, RouteTest, faults
+from router.route_tests import UNUSED, RoutesFile, RouteTest, faults
 from router.table import RouteTable
 from router.yaml_destinations import Destinations, LoadKind, StandIn
 from router.yaml_secrets import OWN_KEY, check_secrets
@@ -58,9 +58,6 @@ def _file(content: object, load_kind: LoadKind, problems: Problems) -> RoutesFil
     ]
     default = file.get("default_destination")
     goes_to = None if default is None else destinations.get(default, ("default_destination",))
-    for name in destinations.unused():
-        message = "no route goes there, and it is not the default: use it or take it out"
-        problems.add(("destinations", name), "destination.unused", message)
     table = _together(routes, goes_to, destinations, problems)
     known = [*(route.route_id for route in routes), *([] if goes_to is None else [DEFAULT_ROUTE_ID])]
     names = {route.destination_name or route.route_id for route in [*routes, *table.by_priority()]}
@@ -69,7 +66,10 @@ def _file(content: object, load_kind: LoadKind, problems: Problems) -> RoutesFil
         path = ("tests", index)
         if (test := _test(value, path, known, names, problems)) is not None:
             tests[f"{problems.place(path)}: {spelled(path)}"] = test
-    return RoutesFile(table, tests)
+    unused = {name: problems.place(("destinations", name)) for name in destinations.unused()}
+    for name in unused if problems else ():  # by itself it harms nobody; beside mistakes it may be one more
+        problems.add(("destinations", name), "destination.unused", UNUSED)
+    return RoutesFile(table, tests, unused)
 
 
 def _test(

@@ -211,3 +211,19 @@ def test_example_routes_hold_nothing_to_mend(candlefleet, tmp_path):
     )
     assert said.code == 0
     assert [finding["code"] for finding in said.json["findings"]] == ["condition.python"]
+
+
+def test_a_destination_to_which_nothing_goes_is_named_and_hurts_nobody(candlefleet, tmp_path):
+    path = tmp_path / "routes.yaml"
+    path.write_text(
+        "destinations:\n"
+        "  used: {kind: memory}\n"
+        "  spare: {kind: memory}\n"
+        "routes: [{route_id: a, condition: close > open, destination: used}]\n"
+        "default_destination: used\n"
+    )
+    known = {"CANDLEFLEET_DIR": str(tmp_path / "none"), "COLUMNS": "200"}
+    said = candlefleet("routes", "check", str(path), environment=known)
+    assert said.code == 0
+    assert f"warning  {path}:3: spare: no route goes there" in said.out
+    assert candlefleet("routes", "check", str(path), "--strict", environment=known).code == 1

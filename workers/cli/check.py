@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
-from destinations import load_routes
+from destinations import load_routes_file
 from router.check_routes import check_routes
 from router.check_routes_policies import Limits
 from router.errors import ConfigError, RoutesFileError
 from router.findings import SEVERITIES, Finding, worst_first
 from router.places import located
+from router.route_tests import UNUSED, RoutesFile
 from router.table import RouteTable
 from workers.cli import screen
 from workers.cli.routes import File
@@ -46,11 +47,11 @@ def check(
     loaded, and every mistake is listed.
     """
     path = file or settings().routes
-    table = _loaded(path, json=json)
+    table, _, unused = _loaded(path, json=json)
     findings = check_routes(table, _limits())
     if connect:
         findings = _with(_connected(table), findings, table)
-    findings = located(findings, path)
+    findings = worst_first([*located(findings, path), *_unused(unused)], table.route_ids)
     if json:
         screen.as_json({"loaded": True, **_counts(table), "findings": [one._asdict() for one in findings]})
     else:
@@ -61,9 +62,9 @@ def check(
 
 
 # A program gets the mistakes of a file that cannot be loaded as findings too.
-def _loaded(path: Path, *, json: bool) -> RouteTable:
+def _loaded(path: Path, *, json: bool) -> RoutesFile:
     try:
-        return load_routes(path)
+        return load_routes_file(path)
     except ConfigError as error:
         if not json:
             raise
@@ -71,6 +72,11 @@ def _loaded(path: Path, *, json: bool) -> RouteTable:
         findings = [Finding("error", one.code, "", "", one.message, where=one.where) for one in mistakes]
         screen.as_json({"loaded": False, "findings": [finding._asdict() for finding in findings]})
         raise typer.Exit(2) from None
+
+
+def _unused(destinations: Mapping[str, str]) -> Iterator[Finding]:
+    for name, where in destinations.items():
+        yield Finding("warning", "destination.unused", "", "", f"{name}: {UNUSED}", where=where)
 
 
 def _connected(table: RouteTable) -> list[Finding]:

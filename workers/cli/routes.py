@@ -31,7 +31,7 @@ def register(_app: typer.Typer) -> None:
 def run_tests(file: File = None, json: Json = False) -> None:
     """Run the tests of the routes file in this process; exit 1 if one fails."""
     path = file or settings().routes
-    table, tests = load_routes_file(path)
+    table, tests, _ = load_routes_file(path)
     if not tests:
         raise ConfigError("test.missing", str(path), "holds no tests: add `tests`, see docs/routes.md")
     found = {where: run_test(test, table) for where, test in tests.items()}
