@@ -195,6 +195,7 @@ class Crew:
     store: Store
     table: RouteTable
     producer: Producer
+    pid: int  #: the worker's main process
 
     def report(self) -> Report:
         """Return what the fleet holds and owes now."""
@@ -259,12 +260,12 @@ def crew_at_work(folder: Path, routes: Path, without: Sequence[str] = (), **chan
         store = Store.connect(redis.url)
         stack.callback(store.redis.close)
         stack.callback(close_all, table)
-        stack.enter_context(running(worker, folder / "worker.log", environment))
+        process = stack.enter_context(running(worker, folder / "worker.log", environment))
         stack.enter_context(running([*CELERY, "beat", "-l", "WARNING"], folder / "beat.log", environment))
         producer = stack.enter_context(Producer(redis.url))
         wanted = {"@router", *(r for r in table.route_ids if table.destination_name(r) in names)}
         until(lambda: wanted <= set(store.served()), "every route is served")
-        yield Crew(redis.url, folder, exports, environment, store, table, producer)
+        yield Crew(redis.url, folder, exports, environment, store, table, producer, process.pid)
 
 
 def load_table(routes: Path, exports: Path) -> RouteTable:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from destinations import ParquetDestination
-from tests.acceptance.fleet_fixture import Crew, crew_at_work, pool, until
+from tests.acceptance.fleet_fixture import Crew, alive, crew_at_work, pool, until
 from tests.contract.reading import data_files, read_dataset, rows_of, scan_part
 from tests.make import as_batch, make_batch, make_frame
 
@@ -48,12 +48,8 @@ def lake(tmp_path: Path) -> tuple[Path, Mapping[str, str]]:
 
 def kill_a_process(crew: Crew) -> None:
     """Kill a process in which the crew runs its tasks."""
-    mark = str(crew.folder).encode()
-
-    def ours() -> list[int]:
-        return [pid for pid in pool(os.getpid()) if mark in Path(f"/proc/{pid}/environ").read_bytes()]
-
-    os.kill(until(ours, "a process of the crew")[0], signal.SIGKILL)
+    assert alive(crew.pid), (crew.folder / "worker.log").read_text()
+    os.kill(until(lambda: pool(crew.pid), "a process of the crew")[0], signal.SIGKILL)
 
 
 def test_every_row_is_in_every_dataset_once_through_kills_and_merges(crew: Crew, candlefleet):
