@@ -12,12 +12,13 @@ import polars as pl
 
 from router.batch import PointBatch
 from router.conditions import BROKEN, ColumnCondition
-from router.rows import Bits
+from router.rows import Bits, bits_of
 from router.schema import TEXTS
 from router.tables import empty_frame
+from router.thresholds import OPPOSITES, Compare, Threshold, rows_beyond, threshold_of
 
-#: From so many words that conditions look for in a column on, its rows are sorted by word.
-_WORTH_SORTING: Final = 8
+#: From so many words, or numbers, that conditions compare one value with on, Polars is not asked each time.
+_MANY: Final = 8
 _EVERY_ROW: Final = 0
 _Join = Callable[[Bits, Bits], Bits]
 
@@ -32,27 +33,42 @@ class Plan:
     Attributes:
         tests: What is evaluated on the columns of a batch, by place.
         words: What is looked for in a column of text, with the places, by column.
+        numbers: What a value of each point is compared with, with the places, by value and comparison.
     """
 
     def __init__(self, exprs: Sequence[pl.Expr]) -> None:
         """Take Boolean expressions over the columns of a point."""
         self.tests: dict[int, pl.Expr] = {}
         self.words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
+        self.numbers: dict[tuple[int, Compare], dict[float, int]] = {}
+        self._values: dict[int, pl.Expr] = {}
         self._places: dict[Hashable, int] = {"every row": _EVERY_ROW}
         self._joins: dict[int, tuple[_Join, tuple[int, ...]]] = {}
         self._results = [self._place_of(expr) for expr in exprs]
         for column, places in self.words.items():
-            if len(places) < _WORTH_SORTING:
+            if len(places) < _MANY:
                 for word, place in places.items():
                     self._test(place, pl.col(column) == word)
                 places.clear()
+        for (value, compare), places in [*self.numbers.items()]:
+            if len(places) < _MANY:
+                for number, place in places.items():
+                    self._test(place, compare(self._values[value], number))
+                del self.numbers[value, compare]
 
     def decide(self, batch: PointBatch) -> list[Bits | None]:
         """Return the rows for which each condition holds, in order; None where one of its tests raised."""
         rows: dict[int, Bits | None] = {_EVERY_ROW: (1 << len(batch)) - 1}
         for column, places in self.words.items():
             rows |= _by_word(batch, column, places)
-        rows |= zip(self.tests, _made(batch.frame, list(self.tests.values())), strict=True)
+        values = {value: self._values[value] for value, _ in self.numbers}
+        made = self.tests | values
+        columns = dict(zip(made, _made(batch.frame, list(made.values())), strict=True))
+        rows |= {
+            place: None if (verdicts := columns[place]) is None else bits_of(verdicts) for place in self.tests
+        }
+        for (value, compare), places in self.numbers.items():
+            rows |= _by_number(columns[value], compare, places)
         for place, (join, parts) in self._joins.items():
             known = [bits for part in parts if (bits := rows[part]) is not None]
             rows[place] = reduce(join, known) if len(known) == len(parts) else None
@@ -75,6 +91,8 @@ class Plan:
             return self._place(denied, holds=not holds)
         if (compared := _compared(expr)) is not None:
             return self._place_of_words(*compared, holds=holds)
+        if (threshold := threshold_of(expr)) is not None:
+            return self._place_of_number(threshold, holds=holds)
         return self._place_of_test(_boolean(expr if holds else ~expr))
 
     def _place_of_words(self, column: str, words: set[str], *, holds: bool) -> int:
@@ -82,6 +100,13 @@ class Plan:
         self.words[column] |= zip(sorted(words), places, strict=True)
         among = self._joined(operator.or_, sorted(places))
         return among if holds else self._joined(operator.xor, [_EVERY_ROW, among])
+
+    def _place_of_number(self, threshold: Threshold, *, holds: bool) -> int:
+        value = self._new(_key(threshold.value))
+        self._values[value] = threshold.value.alias(str(value))
+        compare = threshold.compare if holds else OPPOSITES[threshold.compare]
+        places = self.numbers.setdefault((value, compare), {})
+        return places.setdefault(threshold.number, self._new((value, compare, threshold.number)))
 
     def _place_of_test(self, expr: pl.Expr) -> int:
         place = self._new(_key(expr))
@@ -186,28 +211,23 @@ def true_of(frame: pl.DataFrame, *exprs: pl.Expr) -> list[Bits]:
     Raises:
         Exception: Whatever one of them raised; among it Polars' `PanicException`, which is no `Exception`.
     """
-    # The first column goes along so that an expression without columns has as many rows as the frame.
-    return [_bits(verdicts) for verdicts in frame.select(pl.first().alias(""), *exprs).get_columns()[1:]]
+    return [bits_of(verdicts) for verdicts in _columns(frame, exprs)]
 
 
-# Halving finds the tests that raise.
-def _made(frame: pl.DataFrame, tests: Sequence[pl.Expr]) -> list[Bits | None]:
+# The first column goes along so that an expression without columns has as many rows as the frame.
+def _columns(frame: pl.DataFrame, exprs: Sequence[pl.Expr]) -> list[pl.Series]:
+    return frame.select(pl.first().alias(""), *exprs).get_columns()[1:]
+
+
+# Halving finds the expressions that raise.
+def _made(frame: pl.DataFrame, exprs: Sequence[pl.Expr]) -> list[pl.Series | None]:
     try:
-        return [*true_of(frame, *tests)]
+        return [*_columns(frame, exprs)]
     except BROKEN:
-        if len(tests) == 1:
+        if len(exprs) == 1:
             return [None]
-    half = len(tests) // 2
-    return _made(frame, tests[:half]) + _made(frame, tests[half:])
-
-
-def _bits(verdicts: pl.Series) -> Bits:
-    column = verdicts.to_arrow()
-    known, true = column.buffers()
-    bits = int.from_bytes(true, "little")
-    if known is not None:
-        bits &= int.from_bytes(known, "little")
-    return bits >> int(column.offset) & ((1 << len(column)) - 1)
+    half = len(exprs) // 2
+    return _made(frame, exprs[:half]) + _made(frame, exprs[half:])
 
 
 # The rows of a batch in which a column has each of some words.
@@ -222,3 +242,12 @@ def _by_word(batch: PointBatch, column: str, places: Mapping[str, int]) -> dict[
             packed = np.packbits(codes == code, bitorder="little")
             rows[places[word]] |= int.from_bytes(packed.tobytes(), "little")
     return rows
+
+
+# The rows in which a value compares so with each of some numbers.
+def _by_number(
+    values: pl.Series | None, compare: Compare, places: Mapping[float, int]
+) -> dict[int, Bits | None]:
+    if values is None:
+        return dict.fromkeys(places.values())
+    return dict(zip(places.values(), rows_beyond(values, compare, [*places]), strict=True))
