@@ -18,7 +18,7 @@ from router.tables import empty_frame
 from router.thresholds import OPPOSITES, Compare, Threshold, rows_beyond, threshold_of
 
 #: From so many words, or numbers, that conditions compare one value with on, Polars is not asked each time.
-_MANY: Final = 8
+_MANY: Final = 4
 _EVERY_ROW: Final = 0
 _Join = Callable[[Bits, Bits], Bits]
 
@@ -50,9 +50,9 @@ class Plan:
                 for word, place in places.items():
                     self._test(place, pl.col(column) == word)
                 places.clear()
-        for (value, compare), places in [*self.numbers.items()]:
-            if len(places) < _MANY:
-                for number, place in places.items():
+        for (value, compare), among in [*self.numbers.items()]:
+            if len(among) < _MANY:
+                for number, place in among.items():
                     self._test(place, compare(self._values[value], number))
                 del self.numbers[value, compare]
 
@@ -67,8 +67,8 @@ class Plan:
         rows |= {
             place: None if (verdicts := columns[place]) is None else bits_of(verdicts) for place in self.tests
         }
-        for (value, compare), places in self.numbers.items():
-            rows |= _by_number(columns[value], compare, places)
+        for (value, compare), among in self.numbers.items():
+            rows |= _by_number(columns[value], compare, among)
         for place, (join, parts) in self._joins.items():
             known = [bits for part in parts if (bits := rows[part]) is not None]
             rows[place] = reduce(join, known) if len(known) == len(parts) else None

@@ -261,6 +261,12 @@ def _chain(join: Callable[[Any, Any], Any]) -> _Rule:
     return _Rule(build)
 
 
+def _negative(node: exp.Neg) -> pl.Expr:
+    if isinstance(node.this, exp.Literal) and not node.this.is_string:
+        return pl.lit(_value(node))
+    return -_expr(node.this)
+
+
 def _coalesce(node: exp.Coalesce) -> pl.Expr:
     return pl.coalesce(_operands(node.this, *node.expressions))
 
@@ -288,7 +294,7 @@ _RULES: Final[dict[type[exp.Expr], _Rule]] = {
     exp.Mul: _arithmetic(operator.mul),
     exp.Div: _divide(operator.truediv),
     exp.Mod: _divide(operator.mod),
-    exp.Neg: _Rule(lambda node: -_expr(node.this), kind="a number"),
+    exp.Neg: _Rule(_negative, kind="a number"),
     exp.Abs: _Rule(lambda node: _expr(node.this).abs(), kind="a number"),
     exp.Lower: _Rule(lambda node: _expr(node.this).str.to_lowercase(), kind="text"),
     exp.Upper: _Rule(lambda node: _expr(node.this).str.to_uppercase(), kind="text"),

@@ -79,13 +79,13 @@ def _number(literal: pl.Expr, kind: pl.DataType) -> float | None:
 
 def rows_beyond(values: pl.Series, compare: Compare, numbers: Sequence[float]) -> Iterator[Bits]:
     """Yield, for each number in order, the rows in which a value compares so with it, as Polars does."""
-    known = bits_of(values.is_not_null())
+    column = values.to_numpy()  # null becomes NaN, or no time: neither less than a number nor equal to it
     turned = compare not in _NEVER_OF_NAN
-    compare = OPPOSITES[compare] if turned else compare
-    column = values.to_physical().fill_null(0).to_numpy()
+    known = bits_of(values.is_not_null()) if values.null_count() else (1 << len(values)) - 1
     step = max(1, _AT_ONCE // max(1, len(column)))
     for start in range(0, len(numbers), step):
-        held = compare(column, np.array(numbers[start : start + step])[:, None])
+        some = np.array(numbers[start : start + step], dtype=column.dtype)[:, None]
+        held = (OPPOSITES[compare] if turned else compare)(column, some)
         for packed in np.packbits(held, axis=1, bitorder="little"):
-            bits = known & int.from_bytes(packed.tobytes(), "little")
+            bits = int.from_bytes(packed.tobytes(), "little")
             yield known ^ bits if turned else bits
