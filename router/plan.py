@@ -50,25 +50,23 @@ class Plan:
                 for word, place in places.items():
                     self._test(place, pl.col(column) == word)
                 places.clear()
-        for (value, compare), among in [*self.numbers.items()]:
-            if len(among) < _MANY:
-                for number, place in among.items():
-                    self._test(place, compare(self._values[value], number))
-                del self.numbers[value, compare]
+        self.numbers = {key: among for key, among in self.numbers.items() if len(among) >= _MANY}
+        for among in self.numbers.values():
+            for place in among.values():
+                del self.tests[place]
+        self._values = {value: self._values[value] for value, _ in self.numbers}
 
     def decide(self, batch: PointBatch) -> list[Bits | None]:
         """Return the rows for which each condition holds, in order; None where one of its tests raised."""
         rows: dict[int, Bits | None] = {_EVERY_ROW: (1 << len(batch)) - 1}
         for column, places in self.words.items():
             rows |= _by_word(batch, column, places)
-        values = {value: self._values[value] for value, _ in self.numbers}
-        made = self.tests | values
-        columns = dict(zip(made, _made(batch.frame, list(made.values())), strict=True))
-        rows |= {
-            place: None if (verdicts := columns[place]) is None else bits_of(verdicts) for place in self.tests
-        }
+        tests = self.tests | self._values
+        made = dict(zip(tests, _made(batch.frame, list(tests.values())), strict=True))
+        for place in self.tests:
+            rows[place] = None if (verdicts := made[place]) is None else bits_of(verdicts)
         for (value, compare), among in self.numbers.items():
-            rows |= _by_number(columns[value], compare, among)
+            rows |= _by_number(made[value], compare, among)
         for place, (join, parts) in self._joins.items():
             known = [bits for part in parts if (bits := rows[part]) is not None]
             rows[place] = reduce(join, known) if len(known) == len(parts) else None
@@ -92,7 +90,7 @@ class Plan:
         if (compared := _compared(expr)) is not None:
             return self._place_of_words(*compared, holds=holds)
         if (threshold := threshold_of(expr)) is not None:
-            return self._place_of_number(threshold, holds=holds)
+            return self._place_of_number(expr, threshold, holds=holds)
         return self._place_of_test(_boolean(expr if holds else ~expr))
 
     def _place_of_words(self, column: str, words: set[str], *, holds: bool) -> int:
@@ -101,12 +99,14 @@ class Plan:
         among = self._joined(operator.or_, sorted(places))
         return among if holds else self._joined(operator.xor, [_EVERY_ROW, among])
 
-    def _place_of_number(self, threshold: Threshold, *, holds: bool) -> int:
+    def _place_of_number(self, expr: pl.Expr, threshold: Threshold, *, holds: bool) -> int:
         value = self._new(_key(threshold.value))
-        self._values[value] = threshold.value.alias(str(value))
         compare = threshold.compare if holds else OPPOSITES[threshold.compare]
-        places = self.numbers.setdefault((value, compare), {})
-        return places.setdefault(threshold.number, self._new((value, compare, threshold.number)))
+        place = self._new((value, compare, threshold.number))
+        self._values[value] = threshold.value.alias(str(value))
+        self.numbers.setdefault((value, compare), {})[threshold.number] = place
+        self._test(place, expr if holds else ~expr)
+        return place
 
     def _place_of_test(self, expr: pl.Expr) -> int:
         place = self._new(_key(expr))

@@ -201,7 +201,8 @@ def test_every_time_is_compared_as_polars_compares_it(compare: Any) -> None:
     known = pl.when("is_realtime").then("timestamp")
     times = [*batch.frame["timestamp"], datetime(1, 1, 1, tzinfo=UTC), datetime(2024, 1, 3, 1)]
     exprs = [compare(value, time) for time in times for value in (pl.col("timestamp"), known)]
-    assert Plan(exprs).decide(batch) == [rows_of(batch.frame, expr) for expr in exprs]
+    for some in (exprs, exprs[:3]):
+        assert Plan(some).decide(batch) == [rows_of(batch.frame, expr) for expr in some]
 
 
 @pytest.mark.parametrize(
