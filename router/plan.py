@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import lru_cache, reduce
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cache, lru_cache, reduce
 from typing import Final
 
 import numpy as np
@@ -12,13 +12,15 @@ import polars as pl
 
 from router.batch import PointBatch
 from router.conditions import BROKEN, ColumnCondition
-from router.rows import Bits, bits_of
+from router.rows import Bits, Rows, bits_of
 from router.schema import TEXTS
 from router.tables import empty_frame
 from router.thresholds import OPPOSITES, Compare, Threshold, rows_beyond, threshold_of
 
 #: From so many words, or numbers, that conditions compare one value with on, Polars is not asked each time.
 _MANY: Final = 4
+#: Batches of fewer rows are not looked at word by word.
+_WORTH_WORDS: Final = 500
 _EVERY_ROW: Final = 0
 _Join = Callable[[Bits, Bits], Bits]
 
@@ -34,6 +36,7 @@ class Plan:
         tests: What is evaluated on the columns of a batch, by place.
         words: What is looked for in a column of text, with the places, by column.
         numbers: What a value of each point is compared with, with the places, by value and comparison.
+        patterns: Tests of one column of text, by place, by column; they are made once a word.
     """
 
     def __init__(self, exprs: Sequence[pl.Expr]) -> None:
@@ -55,15 +58,21 @@ class Plan:
             for place in among.values():
                 del self.tests[place]
         self._values = {value: self._values[value] for value, _ in self.numbers}
+        self.patterns: dict[str, dict[int, pl.Expr]] = {name: {} for name in TEXTS}
+        for place, test in self.tests.items():
+            if text := _only_text(test):
+                self.patterns[text][place] = test
 
     def decide(self, batch: PointBatch) -> list[Bits | None]:
         """Return the rows for which each condition holds, in order; None where one of its tests raised."""
         rows: dict[int, Bits | None] = {_EVERY_ROW: (1 << len(batch)) - 1}
         for column, places in self.words.items():
             rows |= _by_word(batch, column, places)
-        tests = self.tests | self._values
-        made = dict(zip(tests, _made(batch.frame, list(tests.values())), strict=True))
-        for place in self.tests:
+        for column, patterns in self.patterns.items():
+            rows |= _by_pattern(batch, column, patterns)
+        tests = {place: test for place, test in self.tests.items() if place not in rows}
+        made = _made(batch.frame, tests | self._values)
+        for place in tests:
             rows[place] = None if (verdicts := made[place]) is None else bits_of(verdicts)
         for (value, compare), among in self.numbers.items():
             rows |= _by_number(made[value], compare, among)
@@ -190,6 +199,16 @@ def _compared(expr: pl.Expr) -> tuple[str, set[str]] | None:
     return None
 
 
+# The column of text that is all an expression reads, row by row.
+def _only_text(expr: pl.Expr) -> str | None:
+    roots = {*expr.meta.root_names()}
+    try:
+        by_row = expr.meta.is_row_separable() and expr.meta.is_length_preserving()
+    except BROKEN:
+        return None
+    return roots.pop() if by_row and len(roots) == 1 and roots <= {*TEXTS} else None
+
+
 def _is_text(expr: pl.Expr) -> bool:
     return expr.meta.is_column() and expr.meta.output_name() in TEXTS
 
@@ -215,19 +234,19 @@ def true_of(frame: pl.DataFrame, *exprs: pl.Expr) -> list[Bits]:
 
 
 # The first column goes along so that an expression without columns has as many rows as the frame.
-def _columns(frame: pl.DataFrame, exprs: Sequence[pl.Expr]) -> list[pl.Series]:
+def _columns(frame: pl.DataFrame, exprs: Iterable[pl.Expr]) -> list[pl.Series]:
     return frame.select(pl.first().alias(""), *exprs).get_columns()[1:]
 
 
 # Halving finds the expressions that raise.
-def _made(frame: pl.DataFrame, exprs: Sequence[pl.Expr]) -> list[pl.Series | None]:
+def _made(frame: pl.DataFrame, exprs: Mapping[int, pl.Expr]) -> dict[int, pl.Series | None]:
     try:
-        return [*_columns(frame, exprs)]
+        return dict(zip(exprs, _columns(frame, exprs.values()), strict=True))
     except BROKEN:
         if len(exprs) == 1:
-            return [None]
-    half = len(exprs) // 2
-    return _made(frame, exprs[:half]) + _made(frame, exprs[half:])
+            return dict.fromkeys(exprs)
+    items, half = [*exprs.items()], len(exprs) // 2
+    return _made(frame, dict(items[:half])) | _made(frame, dict(items[half:]))
 
 
 # The rows of a batch in which a column has each of some words.
@@ -242,6 +261,26 @@ def _by_word(batch: PointBatch, column: str, places: Mapping[str, int]) -> dict[
             packed = np.packbits(codes == code, bitorder="little")
             rows[places[word]] |= int.from_bytes(packed.tobytes(), "little")
     return rows
+
+
+# The rows of a batch whose word meets each of some tests; nothing where there are few rows a word.
+def _by_pattern(batch: PointBatch, column: str, tests: Mapping[int, pl.Expr]) -> dict[int, Bits | None]:
+    if len(tests) < _MANY or len(batch) < _WORTH_WORDS:
+        return {}
+    held = batch.dictionary(column)
+    if len(batch) < len(held.dictionary) * _MANY:
+        return {}
+    words = pl.DataFrame({column: pl.from_arrow(held.dictionary)})
+    codes = held.indices.to_numpy()
+
+    @cache
+    def spread(found: Bits) -> Bits:
+        mask = np.zeros(len(words), dtype=np.bool_)
+        mask[Rows.of_bits(found).positions] = True
+        return int.from_bytes(np.packbits(mask[codes], bitorder="little").tobytes(), "little")
+
+    made = _made(words, tests)
+    return {place: None if found is None else spread(bits_of(found)) for place, found in made.items()}
 
 
 # The rows in which a value compares so with each of some numbers.

@@ -213,6 +213,26 @@ def test_many_numbers_are_no_tests_of_polars(text: str) -> None:
     assert (len(plan.tests), [*map(len, plan.numbers.values())]) == (0, [20, 20])
 
 
+@pytest.mark.parametrize(
+    "batch",
+    [
+        make_days(SYMBOLS * 100),
+        make_days([*SYMBOLS * 100, *map(str, range(100))]).slice(1, 600),
+        PointBatch.concat([make_days(SYMBOLS * 60), make_days(SYMBOLS[::-1] * 60, source="e")]),
+        PointBatch(make_days([*SYMBOLS * 99, "1"]).frame),
+        make_days(map(str, range(600))),
+    ],
+    ids=["whole", "a piece", "joined", "columns", "a word a row"],
+)
+def test_tests_of_a_few_words_decide_what_they_decide_of_rows(batch: PointBatch) -> None:
+    texts = [*TEXTUAL, "symbol ilike {}", "source like {}", "symbol like 'e%' and source >= {}"]
+    exprs = [translate(text.format(word)) for text in texts for word in QUOTED]
+    exprs += [pl.col("symbol").cast(pl.Int64) > 0, *filter(usable, EXPRS)]
+    plan = Plan(exprs)
+    assert len(plan.patterns["symbol"]) > len(QUOTED)
+    assert plan.decide(batch) == [rows_of(batch.frame, expr) for expr in exprs]
+
+
 def test_value_that_raises_fails_its_own_conditions_alone():
     value = pl.col("symbol").cast(pl.Int64) * 1.0
     exprs = [compared for n in range(5) for compared in (value > n, pl.col("close") > n)]
