@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import cache, lru_cache, reduce
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache, reduce
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from router.batch import PointBatch
 from router.conditions import BROKEN, ColumnCondition
-from router.rows import Bits, Rows, bits_of
+from router.evaluation import by_number, by_pattern, by_word, made
+from router.rows import Bits, bits_of
 from router.schema import TEXTS
 from router.tables import empty_frame
-from router.thresholds import OPPOSITES, Compare, Threshold, rows_beyond, threshold_of
+from router.thresholds import OPPOSITES, Compare, Threshold, threshold_of
 
-#: From so many words, or numbers, that conditions compare one value with on, Polars is not asked each time.
+#: From so many words, numbers or patterns on that one value is compared with, Polars is not asked for each.
 _MANY: Final = 4
-#: Batches of fewer rows are not looked at word by word.
-_WORTH_WORDS: Final = 500
 _EVERY_ROW: Final = 0
 _Join = Callable[[Bits, Bits], Bits]
 
@@ -44,6 +43,7 @@ class Plan:
         self.tests: dict[int, pl.Expr] = {}
         self.words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
         self.numbers: dict[tuple[int, Compare], dict[float, int]] = {}
+        self.patterns: dict[str, dict[int, pl.Expr]] = {}
         self._values: dict[int, pl.Expr] = {}
         self._places: dict[Hashable, int] = {"every row": _EVERY_ROW}
         self._joins: dict[int, tuple[_Join, tuple[int, ...]]] = {}
@@ -58,24 +58,24 @@ class Plan:
             for place in among.values():
                 del self.tests[place]
         self._values = {value: self._values[value] for value, _ in self.numbers}
-        self.patterns: dict[str, dict[int, pl.Expr]] = {name: {} for name in TEXTS}
-        for place, test in self.tests.items():
-            if text := _only_text(test):
-                self.patterns[text][place] = test
+        texts = {place: text for place, test in self.tests.items() if (text := _only_text(test))}
+        for column, count in Counter(texts.values()).items():
+            if count >= _MANY:
+                self.patterns[column] = {p: self.tests[p] for p, text in texts.items() if text == column}
 
     def decide(self, batch: PointBatch) -> list[Bits | None]:
         """Return the rows for which each condition holds, in order; None where one of its tests raised."""
         rows: dict[int, Bits | None] = {_EVERY_ROW: (1 << len(batch)) - 1}
         for column, places in self.words.items():
-            rows |= _by_word(batch, column, places)
+            rows |= by_word(batch, column, places)
         for column, patterns in self.patterns.items():
-            rows |= _by_pattern(batch, column, patterns)
+            rows |= by_pattern(batch, column, patterns)
         tests = {place: test for place, test in self.tests.items() if place not in rows}
-        made = _made(batch.frame, tests | self._values)
+        columns = made(batch.frame, tests | self._values)
         for place in tests:
-            rows[place] = None if (verdicts := made[place]) is None else bits_of(verdicts)
+            rows[place] = None if (verdicts := columns[place]) is None else bits_of(verdicts)
         for (value, compare), among in self.numbers.items():
-            rows |= _by_number(made[value], compare, among)
+            rows |= by_number(columns[value], compare, among)
         for place, (join, parts) in self._joins.items():
             known = [bits for part in parts if (bits := rows[part]) is not None]
             rows[place] = reduce(join, known) if len(known) == len(parts) else None
@@ -219,74 +219,3 @@ def _key(expr: pl.Expr) -> Hashable:
         return expr.meta.serialize()
     except BROKEN:
         return object()
-
-
-# -- making the tests ------------------------------------------------------------------------------
-
-
-def true_of(frame: pl.DataFrame, *exprs: pl.Expr) -> list[Bits]:
-    """Return the rows for which each Boolean expression is true; null is not. Their names differ.
-
-    Raises:
-        Exception: Whatever one of them raised; among it Polars' `PanicException`, which is no `Exception`.
-    """
-    return [bits_of(verdicts) for verdicts in _columns(frame, exprs)]
-
-
-# The first column goes along so that an expression without columns has as many rows as the frame.
-def _columns(frame: pl.DataFrame, exprs: Iterable[pl.Expr]) -> list[pl.Series]:
-    return frame.select(pl.first().alias(""), *exprs).get_columns()[1:]
-
-
-# Halving finds the expressions that raise.
-def _made(frame: pl.DataFrame, exprs: Mapping[int, pl.Expr]) -> dict[int, pl.Series | None]:
-    try:
-        return dict(zip(exprs, _columns(frame, exprs.values()), strict=True))
-    except BROKEN:
-        if len(exprs) == 1:
-            return dict.fromkeys(exprs)
-    items, half = [*exprs.items()], len(exprs) // 2
-    return _made(frame, dict(items[:half])) | _made(frame, dict(items[half:]))
-
-
-# The rows of a batch in which a column has each of some words.
-def _by_word(batch: PointBatch, column: str, places: Mapping[str, int]) -> dict[int, Bits]:
-    if not places:
-        return {}
-    rows = dict.fromkeys(places.values(), 0)
-    held = batch.dictionary(column)
-    codes = held.indices.to_numpy()
-    for code, word in enumerate(held.dictionary.to_pylist()):
-        if word in places:
-            packed = np.packbits(codes == code, bitorder="little")
-            rows[places[word]] |= int.from_bytes(packed.tobytes(), "little")
-    return rows
-
-
-# The rows of a batch whose word meets each of some tests; nothing where there are few rows a word.
-def _by_pattern(batch: PointBatch, column: str, tests: Mapping[int, pl.Expr]) -> dict[int, Bits | None]:
-    if len(tests) < _MANY or len(batch) < _WORTH_WORDS:
-        return {}
-    held = batch.dictionary(column)
-    if len(batch) < len(held.dictionary) * _MANY:
-        return {}
-    words = pl.DataFrame({column: pl.from_arrow(held.dictionary)})
-    codes = held.indices.to_numpy()
-
-    @cache
-    def spread(found: Bits) -> Bits:
-        mask = np.zeros(len(words), dtype=np.bool_)
-        mask[Rows.of_bits(found).positions] = True
-        return int.from_bytes(np.packbits(mask[codes], bitorder="little").tobytes(), "little")
-
-    made = _made(words, tests)
-    return {place: None if found is None else spread(bits_of(found)) for place, found in made.items()}
-
-
-# The rows in which a value compares so with each of some numbers.
-def _by_number(
-    values: pl.Series | None, compare: Compare, places: Mapping[float, int]
-) -> dict[int, Bits | None]:
-    if values is None:
-        return dict.fromkeys(places.values())
-    return dict(zip(places.values(), rows_beyond(values, compare, [*places]), strict=True))
