@@ -48,20 +48,9 @@ class Plan:
         self._places: dict[Hashable, int] = {"every row": _EVERY_ROW}
         self._joins: dict[int, tuple[_Join, tuple[int, ...]]] = {}
         self._results = [self._place_of(expr) for expr in exprs]
-        for column, places in self.words.items():
-            if len(places) < _MANY:
-                for word, place in places.items():
-                    self._test(place, pl.col(column) == word)
-                places.clear()
-        self.numbers = {key: among for key, among in self.numbers.items() if len(among) >= _MANY}
-        for among in self.numbers.values():
-            for place in among.values():
-                del self.tests[place]
-        self._values = {value: self._values[value] for value, _ in self.numbers}
-        texts = {place: text for place, test in self.tests.items() if (text := _only_text(test))}
-        for column, count in Counter(texts.values()).items():
-            if count >= _MANY:
-                self.patterns[column] = {p: self.tests[p] for p, text in texts.items() if text == column}
+        self._keep_many_words()
+        self._keep_many_numbers()
+        self._gather_patterns()
 
     def decide(self, batch: PointBatch) -> list[Bits | None]:
         """Return the rows for which each condition holds, in order; None where one of its tests raised."""
@@ -80,6 +69,28 @@ class Plan:
             known = [bits for part in parts if (bits := rows[part]) is not None]
             rows[place] = reduce(join, known) if len(known) == len(parts) else None
         return [rows[place] for place in self._results]
+
+    # Few words are tests like any other.
+    def _keep_many_words(self) -> None:
+        for column, places in self.words.items():
+            if len(places) < _MANY:
+                for word, place in places.items():
+                    self._test(place, pl.col(column) == word)
+                places.clear()
+
+    # Many numbers are no tests, and only values compared with many are made.
+    def _keep_many_numbers(self) -> None:
+        self.numbers = {key: places for key, places in self.numbers.items() if len(places) >= _MANY}
+        self._values = {value: self._values[value] for value, _ in self.numbers}
+        for places in self.numbers.values():
+            for place in places.values():
+                del self.tests[place]
+
+    def _gather_patterns(self) -> None:
+        columns = {place: name for place, test in self.tests.items() if (name := _only_text(test))}
+        for column, count in Counter(columns.values()).items():
+            if count >= _MANY:
+                self.patterns[column] = {p: self.tests[p] for p, name in columns.items() if name == column}
 
     # What cannot be taken apart, for it is too deep or an AND of numbers, is one test.
     def _place_of(self, expr: pl.Expr) -> int:
