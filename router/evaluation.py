@@ -46,8 +46,6 @@ def made(frame: pl.DataFrame, exprs: Mapping[int, pl.Expr]) -> dict[int, pl.Seri
 
 def by_word(batch: PointBatch, column: str, places: Mapping[str, int]) -> dict[int, Bits]:
     """Return the rows of a batch in which a column has each of some words, by their places."""
-    if not places:
-        return {}
     rows = dict.fromkeys(places.values(), 0)
     held = batch.dictionary(column)
     codes = held.indices.to_numpy()
@@ -61,9 +59,9 @@ def by_word(batch: PointBatch, column: str, places: Mapping[str, int]) -> dict[i
 def by_pattern(batch: PointBatch, column: str, tests: Mapping[int, pl.Expr]) -> dict[int, Bits | None]:
     """Return the rows whose word in a column meets each of some tests, by place; None for one that raised.
 
-    Nothing is returned if there are no tests, or too few rows to a word.
+    Nothing is returned for a batch of too few rows, or too few to a word.
     """
-    if not tests or len(batch) < _LONG:
+    if len(batch) < _LONG:
         return {}
     held = batch.dictionary(column)
     if len(batch) < len(held.dictionary) * _OFTEN:

@@ -73,10 +73,9 @@ class Plan:
     # Few words are tests like any other.
     def _keep_many_words(self) -> None:
         for column, places in self.words.items():
-            if len(places) < _MANY:
-                for word, place in places.items():
-                    self._test(place, pl.col(column) == word)
-                places.clear()
+            for word, place in places.items() if len(places) < _MANY else ():
+                self._test(place, pl.col(column) == word)
+        self.words = {column: places for column, places in self.words.items() if len(places) >= _MANY}
 
     # Many numbers are no tests, and only values compared with many are made.
     def _keep_many_numbers(self) -> None:
