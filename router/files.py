@@ -16,6 +16,7 @@ from router.blocks import Reader
 from router.csv_rows import CsvRows
 from router.errors import ConfigError, DecodeError
 from router.layout import Layout
+from router.nameless import by_position
 from router.read_json import JsonDocument, JsonLines, is_lines
 from router.read_tables import MAGIC, TableRows
 from router.rules import check_word
@@ -124,6 +125,8 @@ def content_key(path: str | Path) -> str:
 
 def _chunks(file: Source, reader: Reader, form: str, size: int, layout: Layout) -> Iterator[Chunk]:
     told = form if file.packing is None else f"{form} in {file.packing.name}"
+    if reader.nameless:
+        layout = by_position(layout, reader.names or (), file.name)
     arrangement = None if reader.names is None else Arrangement(layout, reader.names, file.name, told)
     for index, block in enumerate(reader.blocks(size, arrangement.wanted() if arrangement else ())):
         if not len(block.rows):

@@ -38,6 +38,7 @@ class TableRows:
     """
 
     counts = " row "
+    nameless = False
 
     def __init__(self, source: Source) -> None:
         """Read what the file says of itself."""

@@ -23,6 +23,7 @@ from router.admission import admit
 from router.errors import ConfigError, DecodeError
 from router.files import Chunk, read_bars
 from router.layout import Layout
+from router.sources import HEAD
 from tests.make import make_frame
 
 LAYOUT = Layout(constants={"symbol": "BTC/USD", "timeframe": "1m", "asset_class": "crypto", "source": "tv"})
@@ -298,8 +299,13 @@ def test_a_large_document_is_refused_before_it_fills_memory(monkeypatch: pytest.
     ("document", "error", "words"),
     [
         ("5", ConfigError, "holds no bars: write a list of points"),
-        ('{"foo": 1}', ConfigError, "without one list of rows (it has foo)"),
-        ('{"a": [[1]], "b": [[2]]}', ConfigError, "without one list of rows (several: a, b)"),
+        ('{"foo": 1}', ConfigError, "holds no list of rows (it has foo): write a list of points"),
+        ('{"a": [[1]], "b": [[2]]}', ConfigError, "holds several lists of rows (a, b): send each alone"),
+        (
+            '{"bars": {"AAPL": [{"t": 1}], "MSFT": [{"t": 1}]}}',
+            ConfigError,
+            "holds several lists of rows (bars.AAPL, bars.MSFT): send each alone, with its --symbol",
+        ),
         ('{"open": [1, 2], "close": [1]}', ConfigError, "not of one length: open 2, close 1"),
         ('[{"a": 1, "a": 2}]', DecodeError, "'a' is given twice"),
         ("[{", DecodeError, "not JSON at line 1, column 3"),
@@ -323,6 +329,71 @@ def test_rows_without_names_have_five_or_six_values() -> None:
         *["envelope.shape"] * 2,
         "required",
     ]
+
+
+ROW = [1_704_067_200, 1.0, 2.0, 0.5, 1.5, 7.0]
+OBJECT = dict(zip("tohlcv", ROW, strict=True))
+KLINE = [1_704_067_200_000, *map(str, ROW[1:]), 1_704_067_259_999, "10", 3, "5", "5", "0"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [KLINE],
+        {"symbol": "AAPL", "bars": [OBJECT], "next_page_token": None},
+        {"bars": {"AAPL": [{**OBJECT, "n": 3, "vw": 1.2}]}, "next_page_token": None},
+        {"ticker": "AAPL", "resultsCount": 1, "results": [{**OBJECT, "n": 3}], "status": "OK"},
+        {"s": "ok", **{name: [value] for name, value in OBJECT.items()}},
+        {"data": {"pair": "BTC/USD", "ohlc": [OBJECT]}},
+        {"retCode": 0, "result": {"category": "spot", "list": [ROW]}, "time": 1},
+        {"error": [], "result": {"XXBTZUSD": [ROW], "last": 1}},
+    ],
+    ids=["Binance", "Alpaca", "Alpaca, by symbol", "Polygon", "UDF", "Bitstamp", "lists", "no errors"],
+)
+@pytest.mark.parametrize("indent", [None, 1], ids=["one line", "many"])
+def test_rows_are_found_in_the_answers_of_exchanges(answer: Any, indent: int | None) -> None:
+    (chunk,) = read(json.dumps(answer, indent=indent).encode(), "answer.json")
+    (point,) = admit(chunk.rows).batch
+    assert point.timestamp.isoformat() == "2024-01-01T00:00:00+00:00"
+    assert (point.open, point.high, point.low, point.close, point.volume) == tuple(ROW[1:])
+
+
+KRAKEN = {"error": [], "result": {"XXBTZUSD": [[*ROW[:5], 1.2, 7.0, 3]], "last": 1_704_067_200}}
+COINBASE = [[1_704_067_200, 0.5, 2.0, 1.0, 1.5, 7.0]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "columns"),
+    [
+        (KRAKEN, {"timestamp": "1", "open": "2", "high": "3", "low": "4", "close": "5", "volume": "7"}),
+        (COINBASE, {"low": "2", "high": "3", "open": "4"}),
+    ],
+    ids=["Kraken", "Coinbase"],
+)
+def test_values_without_names_are_named_by_their_position(answer: Any, columns: dict[str, str]) -> None:
+    layout = Layout(columns=columns, constants=LAYOUT.constants)
+    (chunk,) = read_bars(io.BytesIO(json.dumps(answer).encode()), layout=layout)
+    (point,) = admit(chunk.rows).batch
+    assert (point.open, point.high, point.low, point.close, point.volume) == tuple(ROW[1:])
+
+
+def test_rows_of_another_length_say_how_to_name_their_values() -> None:
+    with pytest.raises(ConfigError, match=r"have no names, and 8 values: say by position .* --map open=2 "):
+        read(json.dumps(KRAKEN).encode(), "kraken.json")
+
+
+def test_a_long_line_that_is_cut_behind_a_brace_is_a_document_all_the_same() -> None:
+    answer = json.dumps({"results": [OBJECT] * 10_000}, separators=(",", ":")).encode()
+    assert len(answer) > 2 * HEAD
+    spaces = HEAD - 1 - answer.rindex(b"}", 0, HEAD)
+    (chunk,) = read(answer.replace(b"[", b" " * spaces + b"[", 1))
+    assert len(admit(chunk.rows).batch) == 10_000
+
+
+def test_a_list_on_each_line_is_told_what_to_write_instead() -> None:
+    (chunk,) = read(b"[1704067200, 1, 2, 1, 2]\n", "bars.ndjson")
+    (refused,) = admit(chunk.rows).refused
+    assert "write one object per line, or all of it as one JSON list" in str(refused.reasons[0])
 
 
 def test_nanoseconds_of_json_keep_their_digits() -> None:
