@@ -44,7 +44,12 @@ def columns_by_field(names: Iterable[str], layout: Layout, where: str) -> dict[s
         name = ALIASES.get(column.strip().lower())
         if name is not None and name not in layout.columns and column not in taken:
             claims.setdefault(name, []).append(column)
-    faults = [*_absent(layout, names), *_doubled(claims), *_missing(claims, layout, names)]
+    faults = [
+        *_absent(layout, names),
+        *_twice(claims, names),
+        *_doubled(claims),
+        *_missing(claims, layout, names),
+    ]
     if faults:
         raise ConfigError("columns", where, "; ".join(faults))
     return {name: columns[0] for name, columns in claims.items()}
@@ -55,11 +60,18 @@ def _absent(layout: Layout, names: list[str]) -> list[str]:
     return [f"has no column {column!r}{nearest(column, names)}" for column in dict.fromkeys(absent)]
 
 
+def _twice(claims: Mapping[str, list[str]], names: list[str]) -> list[str]:
+    used = dict.fromkeys(column for columns in claims.values() for column in columns)
+    return [
+        f"has the column {column!r} twice: rename one of them" for column in used if names.count(column) > 1
+    ]
+
+
 def _doubled(claims: Mapping[str, list[str]]) -> list[str]:
     return [
         f"{' and '.join(map(repr, columns))} may each be the {name}: choose with --map {name}=COLUMN"
         for name, columns in claims.items()
-        if len(columns) > 1
+        if len(set(columns)) > 1
     ]
 
 
@@ -72,7 +84,9 @@ def _missing(claims: Mapping[str, list[str]], layout: Layout, names: list[str]) 
     if other:
         wanted = ", ".join(name + nearest(name, names) for name in other)
         has = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
-        faults.append(f"has no column for {wanted}: name it, as in --map {other[0]}=COLUMN (it has {has})")
+        faults.append(
+            f"has no column for {wanted}: name it, as in --map {other[0]}=COLUMN (it has {has or 'none'})"
+        )
     if constant:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in constant)
         faults.append(f"does not say {', '.join(constant)}: give {options}")

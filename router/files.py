@@ -41,6 +41,12 @@ _SUFFIXES: Final = {
 }
 _PACKED: Final = tuple(packing.suffix for packing in PACKINGS)
 _PLAIN: Final = Layout()
+#: What files begin with that are not read, and what to do about it.
+_FOREIGN: Final = {
+    b"PK\x03\x04": "is a zip archive or a spreadsheet: unpack it, or save it as CSV",
+    b"\x04\x22\x4d\x18": "is packed as lz4: unpack it",
+    **dict.fromkeys((packing.magic for packing in PACKINGS), "is packed twice: unpack it once"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,9 @@ def _format_of(file: Source) -> str:
     for magic, form in MAGIC.items():
         if file.head.startswith(magic):
             return form
+    for magic, message in _FOREIGN.items():
+        if file.head.startswith(magic):
+            raise ConfigError("enum", file.name, message)
     path = Path(file.name.lower())
     suffix = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
     form = _SUFFIXES.get(suffix, "")

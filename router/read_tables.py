@@ -15,12 +15,13 @@ from router.from_frames import columns_of
 from router.sources import Source
 
 _PARQUET: Final = b"PAR1"
+_ENCRYPTED: Final = b"PARE"
 _ARROW_FILE: Final = b"ARROW1"
 _ARROW_STREAM: Final = b"\xff\xff\xff\xff"
 _FEATHER_1: Final = b"FEA1"
 #: What files begin with, and their format.
 MAGIC: Final = {
-    _PARQUET: "parquet",
+    **dict.fromkeys((_PARQUET, _ENCRYPTED), "parquet"),
     **dict.fromkeys((_ARROW_FILE, _ARROW_STREAM, _FEATHER_1), "arrow"),
 }
 _BUFFER: Final = 1 << 20
@@ -121,6 +122,10 @@ class _ArrowStream:
     def batches(self, chunk: int, columns: list[str]) -> Iterator[Any]:
         for batch in self._reader:
             yield batch.select(columns)
+        if self._source.stream.read(1):
+            raise pa.ArrowInvalid(
+                "its stream ends before the file does: send what is behind it as another file"
+            )
 
     def done(self, rows: int) -> int:
         return self._source.taken()
@@ -131,6 +136,8 @@ def _opened(source: Source) -> _Table:
         return _Parquet(source)
     if source.head.startswith(_ARROW_FILE):
         return _ArrowFile(source)
+    if source.head.startswith(_ENCRYPTED):
+        raise pa.ArrowInvalid("it is encrypted: write it without encryption")
     if source.head.startswith(_FEATHER_1):
         raise pa.ArrowInvalid("it is Feather of version 1: write it as version 2, which is Arrow IPC")
     if not source.head.startswith(_ARROW_STREAM):

@@ -8,6 +8,8 @@ import io
 import json
 import lzma
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,13 @@ def arrow_stream(frame: pl.DataFrame) -> bytes:
     file = io.BytesIO()
     with pa.ipc.new_stream(file, frame.to_arrow().schema) as writer:
         writer.write_table(frame.to_arrow(), max_chunksize=7)
+    return file.getvalue()
+
+
+def arrow_table(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    with pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
     return file.getvalue()
 
 
@@ -261,6 +270,72 @@ def test_dictionaries_dates_and_zones_of_other_libraries_are_read() -> None:
         symbol=pl.lit("BTC/USD", dtype=pl.Categorical),
     )
     assert points(read(parquet(frame))).equals(expected(bars(3)))
+
+
+MOMENTS = ["2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"]
+MIDNIGHTS = pa.array([datetime.fromisoformat(text) for text in MOMENTS], pa.timestamp("us", "UTC"))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *(MIDNIGHTS.cast(pa.timestamp(unit, "+05:30"), safe=False) for unit in ("s", "ms", "us", "ns")),
+        MIDNIGHTS.cast(pa.timestamp("ns", "Asia/Kolkata")),
+        MIDNIGHTS.cast(pa.date32()),
+        MIDNIGHTS.cast(pa.date64()),
+        MIDNIGHTS.cast(pa.timestamp("s")).cast(pa.int64()).cast(pa.decimal128(38, 0)),
+        MIDNIGHTS.cast(pa.timestamp("s")).cast(pa.int64()).cast(pa.decimal256(40, 2)),
+        pa.array(MOMENTS).dictionary_encode(),
+        pa.array([text[:10] for text in MOMENTS]).dictionary_encode(),
+        pa.array([text.removesuffix("Z") + "+00:00" for text in MOMENTS], pa.string_view()),
+    ],
+    ids=lambda column: str(column.type).partition("<")[0],
+)
+def test_timestamps_of_tables_are_read_whatever_their_type(column: pa.Array) -> None:
+    prices = pa.array([Decimal("1.10"), Decimal("1.10")], pa.decimal256(40, 2))
+    named = dict.fromkeys(("open", "high", "low", "close"), prices)
+    layout = Layout(constants=dict(LAYOUT.constants, timeframe="1d"))
+    (chunk,) = read_bars(io.BytesIO(arrow_table(pa.table({"timestamp": column, **named}))), layout=layout)
+    batch = admit(chunk.rows).batch
+    assert batch.frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list() == MOMENTS
+    assert batch.frame["close"].to_list() == [1.1, 1.1]
+    assert chunk.understood.time.partition(";")[0] in TIMES
+
+
+TIMES = ("with their zone", "days, as midnight UTC", "seconds since 1970, by their size")
+
+
+@pytest.mark.parametrize("columns", [{}, {"open": "open"}], ids=["found", "named"])
+def test_a_column_that_is_there_twice_can_be_no_field(columns: dict[str, str]) -> None:
+    table = bars(3).to_arrow()
+    layout = Layout(columns=columns, constants=LAYOUT.constants)
+    data = arrow_table(table.append_column("open", table["open"]))
+    with pytest.raises(ConfigError, match="has the column 'open' twice: rename one of them"):
+        list(read_bars(io.BytesIO(data), layout=layout))
+
+
+def test_what_stands_behind_a_stream_of_arrow_is_not_left_out_without_a_word() -> None:
+    chunks = read_bars(io.BytesIO(arrow_stream(bars(5)) * 2), layout=LAYOUT)
+    assert len(next(chunks)) == 5
+    with pytest.raises(DecodeError, match=r"stream ends before the file does: .*up to stream row 5 was read"):
+        next(chunks)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "words"),
+    [
+        (b"PARE" + bytes(20), "bars.parquet", "is encrypted: write it without encryption"),
+        (b"PK\x03\x04" + b"\1" * 20, "bars.csv", "is a zip archive or a spreadsheet: unpack it"),
+        (b"\x04\x22\x4d\x18" + bytes(20), "bars.csv.lz4", "is packed as lz4: unpack it"),
+        (gzip.compress(gzip.compress(csv(bars(3)))), "bars.csv.gz", "is packed twice: unpack it once"),
+        (parquet(pl.DataFrame()), "bars.parquet", "as in --map timestamp=COLUMN (it has none)"),
+    ],
+    ids=["encrypted", "zip", "lz4", "twice", "no columns"],
+)
+def test_files_of_other_kinds_say_what_to_do(data: bytes, name: str, words: str) -> None:
+    with pytest.raises((ConfigError, DecodeError)) as caught:
+        read(data, name)
+    assert words in caught.value.message
 
 
 @pytest.mark.parametrize("data", [b"", csv(bars(3))], ids=["nothing", "CSV"])
