@@ -169,3 +169,9 @@ def test_an_empty_mapping_says_nothing(tmp_path: Path) -> None:
 def test_a_mapping_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
         read_mapping(tmp_path / "none.yaml")
+
+
+def test_a_column_that_is_taken_is_not_suggested_and_those_that_there_are_are_named() -> None:
+    said = fault(["t", "o", "h", "low", "c"], constants=ALL, columns={"high": "low", "volume": ""})
+    assert "has no column '' (it has 't', 'o', 'h', 'low', 'c')" in said
+    assert "has no column for low: name it, as in --map low=COLUMN" in said
