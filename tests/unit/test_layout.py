@@ -90,7 +90,8 @@ def test_two_columns_for_one_field_are_an_error_that_says_how_to_choose() -> Non
 
 def test_all_that_is_missing_is_named_at_once_with_what_gives_it() -> None:
     assert fault(["Date", "Opens", "High", "Low"], columns={"volume": "Vol."}) == (
-        "bars.csv: has no column 'Vol.' (it has 'Date', 'Opens', 'High', 'Low'); has no column for open (did you mean 'Opens'?), close: "
+        "bars.csv: has no column 'Vol.' (it has 'Date', 'Opens', 'High', 'Low'); "
+        "has no column for open (did you mean 'Opens'?), close: "
         "name it, as in --map open=COLUMN (it has 'Date', 'Opens', 'High', 'Low'); "
         "does not say symbol, asset_class, timeframe, source: "
         "give --symbol, --asset-class, --timeframe, --source [columns]"
