@@ -25,7 +25,8 @@ MAGIC: Final = {
     **dict.fromkeys((_ARROW_FILE, _ARROW_STREAM, _FEATHER_1), "arrow"),
 }
 _BUFFER: Final = 1 << 20
-_FAULTS: Final = (pa.ArrowException, OSError)
+#: What damage leads to: its lengths ask for any amount of memory, its names are no text.
+_FAULTS: Final = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 
 
 class TableRows:
@@ -47,9 +48,10 @@ class TableRows:
         self._seen = 0
         try:
             self._table = _opened(source)
+            self.names: list[str] | None = list(self._table.schema.names)
+            self._none = self._table.schema.empty_table()
         except _FAULTS as error:
             raise self._fault(error) from error
-        self.names: list[str] | None = list(self._table.schema.names)
 
     def blocks(self, chunk: int, columns: Collection[str]) -> Iterator[Block]:
         """Yield so many rows at a time, wherever the file has its own divisions."""
@@ -59,9 +61,10 @@ class TableRows:
             yield Block(columns_of(table), numbers, self._table.done(self._seen))
 
     def _tables(self, chunk: int, columns: list[str]) -> Iterator[pa.Table]:
-        held = self._table.schema.empty_table().select(columns)
+        held = self._none.select(columns)
         try:
             for batch in self._table.batches(chunk, columns):
+                batch.validate(full=True)  # damaged text and positions would end the process
                 held = pa.concat_tables([held, pa.table(batch)])
                 while held.num_rows >= chunk:
                     yield held.slice(0, chunk)
@@ -74,7 +77,7 @@ class TableRows:
             yield held
 
     def _fault(self, error: Exception) -> DecodeError:
-        message = f"cannot be read: {str(error).partition(chr(10))[0]}"
+        message = f"cannot be read: {str(error).partition(chr(10))[0] or 'it asks for too much memory'}"
         return self._source.fault or DecodeError("envelope.table", message)
 
 

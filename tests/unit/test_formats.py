@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -312,6 +313,28 @@ def test_a_column_that_is_there_twice_can_be_no_field(columns: dict[str, str]) -
     data = arrow_table(table.append_column("open", table["open"]))
     with pytest.raises(ConfigError, match="has the column 'open' twice: rename one of them"):
         list(read_bars(io.BytesIO(data), layout=layout))
+
+
+@pytest.mark.parametrize("write", [parquet, arrow_file, arrow_stream], ids=lambda write: write.__name__)
+def test_a_table_damaged_anywhere_is_told_or_read(write: Callable[[pl.DataFrame], bytes]) -> None:
+    whole = write(
+        bars(8).with_columns(ticker=pl.lit("BTC/USD"), timestamp=pl.Series(["2024-01-01 00:00"] * 8))
+    )
+    layout = Layout(constants=LAYOUT.constants, zone="UTC")
+    for at in range(8, len(whole), 3):
+        damaged = io.BytesIO(whole[:at] + bytes([whole[at] ^ 0xAD]) + whole[at + 1 :])
+        with contextlib.suppress(ConfigError, DecodeError):
+            for chunk in read_bars(damaged, layout=layout):
+                admit(chunk.rows)
+
+
+def test_text_of_a_table_that_is_no_text_is_damage() -> None:
+    table = pa.table(dict.fromkeys(("timestamp", "open", "high", "low", "close"), NO_TEXT))
+    with pytest.raises(DecodeError, match="Invalid UTF8"):
+        read(arrow_table(table))
+
+
+NO_TEXT = pa.StringArray.from_buffers(1, pa.array([0, 2], pa.int32()).buffers()[1], pa.py_buffer(b"\xc3("))
 
 
 def test_what_stands_behind_a_stream_of_arrow_is_not_left_out_without_a_word() -> None:
