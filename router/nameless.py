@@ -12,15 +12,15 @@ from router.schema import PRICES
 
 #: What the first values are, in this order; the volume may be missing.
 ORDER: Final = ("timestamp", *PRICES, "volume")
-_LEAST: Final = len(ORDER) - 1
-_OF_BINANCE: Final = 12  # values of a row of Binance: those, and others behind them
+LEAST: Final = len(ORDER) - 1
+#: How many values are known: 12 are a row of Binance, those and others behind them.
+_KNOWN: Final = (LEAST, len(ORDER), 12)
 _ALL: Final = " ".join(f"--map {name}={at}" for at, name in enumerate(ORDER, 1))
 
 
 def positions(width: int) -> list[str]:
-    """Return names for so many values: their positions from 1; the volume counts where only it is missing."""
-    count = len(ORDER) if width == _LEAST else width
-    return [str(at) for at in range(1, count + 1)]
+    """Return names for so many values: their positions from 1."""
+    return [str(at) for at in range(1, width + 1)]
 
 
 def fits(row: Sequence[object], names: Sequence[str]) -> bool:
@@ -31,7 +31,8 @@ def fits(row: Sequence[object], names: Sequence[str]) -> bool:
 def by_position(layout: Layout, names: Sequence[str], where: str) -> Layout:
     """Return a layout that also says what the values of rows without names are.
 
-    Five or six are `ORDER`, and so are the first six of twelve, as Binance gives them.
+    Five or six are `ORDER`, and so are the first six of twelve, as Binance gives them; those that were
+    said to be something else are not.
 
     Args:
         layout: What was said, which comes first.
@@ -41,8 +42,10 @@ def by_position(layout: Layout, names: Sequence[str], where: str) -> Layout:
     Raises:
         ConfigError: `columns`, if there is another number of them, and nothing was said.
     """
-    if len(names) in (len(ORDER), _OF_BINANCE):
-        return replace(layout, columns=dict(zip(ORDER, names, strict=False)) | dict(layout.columns))
+    if len(names) in _KNOWN:
+        taken = layout.columns.values()
+        known = {name: at for name, at in zip(ORDER, names, strict=False) if at not in taken}
+        return replace(layout, columns={**known, **layout.columns})
     if not layout.columns:
         message = (
             f"its rows have no names, and {len(names)} values: say by position which is which, as in {_ALL}"

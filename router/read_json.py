@@ -12,8 +12,9 @@ from router.column_names import ALIASES
 from router.decode import Limits, decode_json, parse_json
 from router.errors import ConfigError, DecodeError, Reason
 from router.lines import Lines, fault_of, unreadable
-from router.nameless import fits, positions
+from router.nameless import LEAST, fits, positions
 from router.originals import original_text
+from router.schema import PRICES
 from router.sources import Source
 
 #: Bytes that a document may have, which is read into memory as a whole.
@@ -71,8 +72,9 @@ class JsonDocument:
             raise DecodeError("envelope.size", message)
         self._rows = _rows_in(parse_json(data, _LIMITS), source.name)
         widths = Counter(len(row) for row in self._rows if isinstance(row, list))
+        width = widths.most_common(1)[0][0] if widths else 0
         self.nameless = bool(widths)
-        self.names = positions(widths.most_common(1)[0][0]) if widths else None
+        self.names = positions(width + (width == LEAST)) if widths else None
 
     def blocks(self, chunk: int, columns: Collection[str]) -> Iterator[Block]:
         """Yield so many rows at a time."""
@@ -100,7 +102,8 @@ def is_lines(head: bytes) -> bool:
         (row,) = decode_json(line)
     except DecodeError:
         return b"\n" in head  # a line longer than what was seen of it is a document
-    return not any(isinstance(value, list) for value in row.values()) and not any(_lists_in(row).values())
+    lists = any(isinstance(value, list) for value in row.values()) or any(_lists_in(row).values())
+    return _is_point(row) or not lists
 
 
 def _of_line(line: bytes) -> Any:
@@ -122,6 +125,8 @@ def _rows_in(document: Any, where: str) -> Sequence[Any]:
         return document
     if not isinstance(document, dict):
         raise ConfigError("json.shape", where, "holds no bars: write a list of points")
+    if _is_point(document):
+        return [document]
     columns = {key: value for key, value in document.items() if key.lower() in ALIASES}
     if columns and all(isinstance(value, list) for value in columns.values()):
         return _of_columns({key: v for key, v in document.items() if isinstance(v, list)}, where)
@@ -147,6 +152,11 @@ def _lists_in(document: Mapping[str, Any], path: str = "", depth: int = 1) -> di
         elif isinstance(value, dict) and key.lower() not in ALIASES and depth < _DEEP:
             found |= _lists_in(value, f"{path}{key}.", depth + 1)
     return found
+
+
+def _is_point(value: Mapping[str, Any]) -> bool:
+    found = {ALIASES.get(key.lower()) for key, one in value.items() if not isinstance(one, list | dict)}
+    return found >= set(PRICES)
 
 
 def _is_rows(value: Any) -> bool:

@@ -211,6 +211,13 @@ def test_csv_without_a_header_is_read_by_position_from_its_first_line(
     assert chunk.bytes_read == chunk.bytes_total
 
 
+def test_csv_without_a_header_may_lack_the_volume(write: Write) -> None:
+    constants = {"symbol": "BTC/USDT", "asset_class": "crypto", "timeframe": "1m", "source": "x"}
+    (chunk,) = read_bars(write("1704067200,1,2,0.5,1.5"), layout=Layout(constants=constants))
+    (point,) = admit(chunk.rows).batch
+    assert (point.close, point.volume) == (1.5, None)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -231,8 +238,8 @@ def test_a_header_that_cannot_be_read_says_what_it_is(write: Write, content: byt
 def test_files_of_unknown_suffix_are_read_by_their_content(write: Write) -> None:
     assert len(symbols(write(HEADER, make_line(), name="bars.txt"))) == 1
     assert len(symbols(write(make_json_line(), name="bars"))) == 1
-    with pytest.raises(ConfigError, match=r"bars\.xlsx: has none of the suffixes \.csv, .*name its --format"):
-        list(read_bars(write(b"PK\x03\x04\x14\0\6\0", name="bars.xlsx")))
+    with pytest.raises(ConfigError, match=r"bars\.db: has none of the suffixes \.csv, .*name its --format"):
+        list(read_bars(write(b"SQLite format 3\0", name="bars.db")))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

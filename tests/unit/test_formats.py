@@ -475,6 +475,22 @@ def test_values_without_names_are_named_by_their_position(answer: Any, columns: 
     assert (point.open, point.high, point.low, point.close, point.volume) == tuple(ROW[1:])
 
 
+def test_a_position_that_was_said_to_be_something_is_nothing_else() -> None:
+    columns = {"source": "1", "timestamp": "2", "open": "3", "high": "4", "low": "5", "close": "6"}
+    layout = Layout(columns=columns, constants=LAYOUT.constants)
+    (chunk,) = read_bars(io.BytesIO(json.dumps([["here", *ROW[:5]]]).encode()), layout=layout)
+    (point,) = admit(chunk.rows).batch
+    assert (point.source, point.close, point.volume) == ("here", ROW[4], None)
+
+
+@pytest.mark.parametrize("form", [None, "json"])
+def test_lists_in_a_point_are_no_rows(form: str | None) -> None:
+    point = {**OBJECT, "tags": [{"a": 1}], "more": {"tags": [{"a": 1}]}}
+    lines = 1 if form else 2
+    (chunk,) = read(b"\n".join([json.dumps(point).encode()] * lines), format=form)
+    assert len(admit(chunk.rows).batch) == lines
+
+
 def test_rows_of_another_length_say_how_to_name_their_values() -> None:
     with pytest.raises(ConfigError, match=r"have no names, and 8 values: say by position .* --map open=2 "):
         read(json.dumps(KRAKEN).encode(), "kraken.json")
