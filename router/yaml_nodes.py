@@ -27,7 +27,7 @@ _EMPTY: Final = "is empty: a routes file has at least `routes:`"
 _HINTS: Final = {
     "mapping values": ": put a text that holds ': ' in quotes",
     "cannot start any token": ": put a text that begins so in quotes, and indent with spaces",
-    "did not find expected key": ": indent alike, and put a text that only begins with a quote wholly in others",
+    "did not find expected key": ": indent alike, and put a text that begins with a quote wholly in others",
     "scanning a block scalar": ": put a text that begins with > or | in quotes",
     "end of stream while scanning a quoted": ": close the quote",
 }
@@ -128,9 +128,9 @@ def _place(mark: Any) -> tuple[int, int]:
 
 # What is not closed is noticed at the end of the text: where it begins says more.
 def _place_of(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int] | None:
-    mark = error.problem_mark or error.context_mark
-    if error.context_mark and mark.index >= len(text.rstrip()):
-        mark = error.context_mark
+    begins, noticed = error.context_mark, error.problem_mark
+    is_open = begins and noticed and noticed.index >= len(text.rstrip())
+    mark = begins if is_open else noticed or begins
     return _place(mark) if mark else None
 
 

@@ -239,7 +239,9 @@ class Server(BaseModel):
     port: int
 
 class Typed(MemoryDestination):
-    def __init__(self, server: Server, colour: Colour, key: SecretStr, tags: list[str] = [], ports: dict[str, int] = {}):
+    def __init__(
+        self, server: Server, colour: Colour, key: SecretStr, tags: list[str], ports: dict[str, int]
+    ):
         super().__init__()
         self.given = server, colour, key, tags, ports
 
