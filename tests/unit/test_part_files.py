@@ -3,12 +3,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from destinations import part_files
 from destinations import root as root_module
 from destinations.files import FileWrite
 from destinations.part_files import PartFiles
@@ -254,6 +256,35 @@ def test_replaced_parts_leave_a_file_alone_that_came_at_the_last_moment(
     assert ledger.replace(names, MERGED) is not None
     assert (folder / "late").read_text() == "mine"
     assert texts(folder) == ["0 1 2"]
+
+
+def test_replaced_parts_are_still_listed_by_who_had_opened_their_folder(make: Make, tmp_path: Path):
+    ledger, folder = make(), tmp_path / "bars" / "a"
+    names = three(ledger)
+    with os.scandir(folder) as opened:
+        assert ledger.replace(names, MERGED) is not None
+        assert ledger.commit(make_batch(1), into("b")) == 1
+        listed = [entry.name for entry in opened]
+    assert sorted(listed) == [Path(name).name for name in names]
+    assert not any((folder / name).exists() for name in listed)
+
+
+def test_replaced_parts_are_removed_once_nobody_can_be_listing_them(make: Make, tmp_path: Path, monkeypatch):
+    ledger = make()
+    assert ledger.replace(three(ledger), MERGED) is not None
+    assert staged(ledger) != []
+    monkeypatch.setattr(part_files, "LISTING", 0.0)
+    ledger.remove_replaced()
+    assert staged(ledger) == []
+    assert texts(tmp_path / "bars") == ["0 1 2"]
+
+
+def test_replaced_parts_are_removed_though_the_clock_went_back(make: Make, monkeypatch):
+    ledger = make()
+    assert ledger.replace(three(ledger), MERGED) is not None
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    ledger.remove_replaced()
+    assert staged(ledger) == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL, errno.EBUSY])
