@@ -94,7 +94,7 @@ class PartFiles(Files):
         self._clean()
         # The numbers keep the order; the mark keeps a ledger that was set back from using a name twice.
         numbers, mark = self._records.take_numbers(len(writes)), token_hex(8)
-        named = [(_named(w.name, f"{n:08}", mark), w) for n, w in zip(numbers, writes, strict=True)]
+        named = [(_named(w.name, f"{n:016}", mark), w) for n, w in zip(numbers, writes, strict=True)]
         self._check_folders(name for name, _ in named)
         self._stage({_last(name): write.content for name, write in named})
         self._records.save_files({name: _entry(write) for name, write in named})
