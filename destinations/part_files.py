@@ -40,6 +40,9 @@ class PartFiles(Files):
     Args:
         path: The dataset's folder, free of links.
         layout: How its files are encoded and named after their rows; one dataset never has two.
+
+    Attributes:
+        refusal: What the system answered when it last would not exchange two folders.
     """
 
     def __init__(self, root: Root, records: Records, *, durable: bool, path: Path, layout: str) -> None:
@@ -47,6 +50,7 @@ class PartFiles(Files):
         super().__init__(root, records, durable=durable)
         self._path = path
         self._layout = layout
+        self.refusal = ""
         self._disk = Root(
             path.parent
         )  # both folders lie there: one rename takes a file from one to the other
@@ -213,7 +217,8 @@ class PartFiles(Files):
                 raise self._lost(new)
             try:
                 self._disk.exchange(waiting, place)
-            except OSError:
+            except OSError as error:
+                self.refusal = os.strerror(error.errno or 0)
                 self._undo(swap)
                 return
         if self._durable:

@@ -71,8 +71,9 @@ class PartLedger(Ledger):
             entry = self._records.files([name]).get(name)
         if entry is None:
             raise UnavailableError(
-                f"the file system of {self.path} cannot exchange two folders in one step: files stay as they"
-                " are, for a reader would see rows twice or not at all while one by one is replaced"
+                f"the system cannot exchange two folders of {self.path} in one step ({self._parts.refusal}):"
+                " files stay as they are, for a reader would see rows twice or not at all while one by one is"
+                " replaced"
             )
         return FileTally(name, entry.rows, entry.bytes)
 
