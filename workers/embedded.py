@@ -23,6 +23,8 @@ import redis
 from router.errors import ConfigError
 
 _READY_WITHIN: Final = 60.0  #: seconds; a large append-only file takes its time to load
+_RESTARTS: Final = 20  #: starts of a server that ended, before that is given up
+_RESTART_PAUSE: Final = 0.5  #: seconds between two of them
 _STOPPED_WITHIN: Final = 30  #: seconds it is asked to stop before it is killed
 _CONFIG: Final = """\
 bind 127.0.0.1
@@ -87,10 +89,24 @@ class EmbeddedRedis:
         return self.url
 
     def mend(self) -> bool:
-        """Start the server again, at the same URL, if it ended by itself; return whether it had."""
+        """Start the server again, at the same URL, if it ended by itself; return whether it had.
+
+        A start that fails is tried again: the system may have given the port to somebody's connection
+        while nobody listened there, even to one that a client of the server tried to open.
+
+        Raises:
+            ConfigError: It does not start.
+        """
         if self._process is None or self._process.poll() is None:
             return False
-        self.start()
+        for left in reversed(range(_RESTARTS)):
+            try:
+                self.start()
+                break
+            except ConfigError:
+                if not left:
+                    raise
+                time.sleep(_RESTART_PAUSE)
         return True
 
     # Two servers that append to one file destroy it.
@@ -110,7 +126,7 @@ class EmbeddedRedis:
         ends = time.monotonic() + _READY_WITHIN
         with contextlib.closing(redis.Redis.from_url(self.url)) as client:
             while time.monotonic() < ends and self._process.poll() is None:
-                with contextlib.suppress(redis.ConnectionError):
+                with contextlib.suppress(redis.RedisError):  # somebody else may listen there
                     client.ping()
                     return
                 time.sleep(0.02)

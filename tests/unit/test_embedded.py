@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from router.errors import ConfigError
+from tests.acceptance.fleet_fixture import until
 from workers import embedded
 from workers.embedded import EmbeddedRedis, running_url
 
@@ -179,6 +182,18 @@ def test_what_it_holds_outlives_a_stop_and_a_kill(tmp_path: Path) -> None:
         kill(second)
         with EmbeddedRedis(tmp_path, MEMORY) as third:
             assert keys(third) == [b"before the kill", b"before the stop"]
+
+
+def test_it_is_started_again_once_whoever_took_its_port_is_gone(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path, MEMORY) as server, ThreadPoolExecutor(1) as pool:
+        put(server, "kept")
+        kill(server)
+        log = server.folder / "redis.log"
+        with socket.create_server(("127.0.0.1", urlsplit(server.url).port or 0)):
+            mended = pool.submit(server.mend)
+            until(lambda: log.exists() and "in use" in log.read_text(), "it found its port taken")
+        assert mended.result(30)
+        assert keys(server) == [b"kept"]
 
 
 def test_it_is_asked_to_stop_until_it_does(tmp_path: Path) -> None:
