@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
+import numpy as np
+
 from router.batch import PointBatch
 from router.errors import Reason
 from router.points import NormalizedDataPoint
+from router.rows import Mask
 from router.table import Place
 
 
@@ -78,6 +81,14 @@ class DataDestination(ABC):
     def obstacles(self) -> Sequence[Reason]:
         """Return what would keep it from writing, as far as that can be seen without opening it."""
         return ()
+
+    def holds(self, batch: PointBatch) -> Mask:
+        """Return of each row of a route's batch whether a record says that it is there; without one, of none.
+
+        Asked before rows are given up that may have been written by a worker that died, or whose answer was
+        lost: what is there is delivered, and no dead letter.
+        """
+        return np.zeros(len(batch), dtype=np.bool_)
 
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route a record says are there that any process of this host can read.

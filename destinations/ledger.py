@@ -195,6 +195,16 @@ class Ledger:
         """Return whether anything was ever opened here."""
         return self._records.path.exists()
 
+    def holds(self, batch: PointBatch) -> Mask:
+        """Return of each row of a batch whether it is recorded for the route named in it.
+
+        Raises:
+            TerminalError: A batch of this id with other points was written before.
+        """
+        with self._opened():
+            new, _ = self._compare(batch)
+        return ~new
+
     def rows_written(self, route_id: str | None) -> int:
         """Return how many rows were ever written for a route; None: those written outside a delivery."""
         with self._opened():

@@ -14,6 +14,7 @@ from destinations.ledger import Ledger
 from destinations.root import obstacles_under
 from router.batch import PointBatch
 from router.errors import DestinationError, Reason
+from router.rows import Mask
 
 
 class LedgeredDestination(DataDestination):
@@ -97,6 +98,10 @@ class LedgeredDestination(DataDestination):
     def obstacles(self) -> list[Reason]:
         """Return why the folder cannot be made or written; a disk that is nearly full is named too."""
         return obstacles_under(self.path)
+
+    def holds(self, batch: PointBatch) -> Mask:
+        """Return of each row whether the ledger says that it is in the files."""
+        return self.ledger.holds(batch)
 
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route the ledger says are in the files; None: there is no ledger yet."""

@@ -123,7 +123,8 @@ class Deliveries:
         if isinstance(error, TerminalError) or not route.retry_on_failure or tries > route.max_retries:
             code = "destination.refused" if isinstance(error, TerminalError) else "retries.exhausted"
             rest = [Rest(claim.rows - stop)] if stop < claim.rows else []
-            return self._settle(claim, outcome.buried(code, said(error)), rest, closes=closes)
+            held = self.destinations.hold(self._table, claim.route_id, outcome.transformed.batch)
+            return self._settle(claim, outcome.buried(code, said(error), held), rest, closes=closes)
         delay = self._backoff(route, tries)
         return self._put_off(outcome, error, delay, attempts=1)
 
@@ -133,6 +134,8 @@ class Deliveries:
             rest = [Rest(rows, silent=MOST_SILENT - 1) for rows in (half, claim.rows - half)]
             return self._settle(claim, Sums(0, 0, []), rest, answers=False, closes=closes)
         batch, why = self._store.load(claim), "workers died while they worked on it"
+        if self.destinations.hold(self._table, claim.route_id, batch).any():  # they died after its write
+            return self._settle(claim, Sums(1, 0, []), answers=False, closes=closes)
         letters = letters_for(claim, batch, range(len(batch)), "poison", why) + missing(claim, batch)
         return self._settle(claim, Sums(0, 0, letters), answers=False, closes=closes)
 

@@ -9,9 +9,13 @@ from collections.abc import Container
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from destinations.base import DataDestination
 from router.batch import PointBatch
 from router.errors import ConfigError, TerminalError
 from router.route import Destination
+from router.rows import Mask
 from router.table import RouteTable
 from workers.failpoints import reach
 from workers.letters import said
@@ -80,6 +84,19 @@ class OpenDestinations:
         if written.error is not None and not isinstance(written.error, TerminalError):
             self._forget(name)
         return written
+
+    def hold(self, table: RouteTable, route_id: str, batch: PointBatch) -> Mask:
+        """Return of each row whether its destination has it on record; of none where it cannot tell."""
+        nothing: Mask = np.zeros(len(batch), dtype=np.bool_)
+        destination = table.route(route_id).destination
+        if not isinstance(destination, DataDestination) or not len(batch):
+            return nothing
+        try:
+            return destination.holds(batch.for_route(route_id))
+        except Exception as error:  # its rows become dead letters, of which a replay writes none twice
+            why = {"destination": table.destination_name(route_id), "error": said(error)}
+            logger.warning("Destination cannot tell what it holds.", extra=why)
+            return nothing
 
     def close(self) -> None:
         """Close them all; one that fails is logged and does not keep the others open."""

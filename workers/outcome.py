@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from router.batch import PointBatch
+from router.rows import Mask
 from router.transforms import Transformed
 from workers.letters import letters_for, missing
 from workers.open_destinations import Written
@@ -68,11 +69,17 @@ class Outcome:
                 letters += letters_for(self.claim, self.batch, [row], code, why)
         return Sums(kept - len(refused), min(stop, len(self.batch)) - kept - len(failed), letters)
 
-    def buried(self, code: str, why: str) -> Sums:
-        """Return how the rows up to the end of the failed write ended if that write is given up."""
+    def buried(self, code: str, why: str, held: Mask) -> Sums:
+        """Return how the rows up to the end of the failed write ended if that write is given up.
+
+        Args:
+            code: Why it is, for programs.
+            why: The same for people.
+            held: Of each transformed row whether the destination has it all the same.
+        """
         start, stop = self.failing
         rows = self.transformed.rows.positions
-        given_up = rows[(rows >= start) & (rows < stop)]
+        given_up = rows[(rows >= start) & (rows < stop) & ~held]
         sums = self.before(stop)
         refused = {int(rows[at]) for at, _ in self.written.refused}
         dead = [row for row in given_up.tolist() if row not in refused]

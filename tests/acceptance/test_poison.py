@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from router.points import NormalizedDataPoint
-from tests.acceptance.fleet_fixture import Crew, crew_at_work
+from tests.acceptance.fleet_fixture import Crew, crew_at_work, until
 from tests.make import make_point
+from workers.deliveries import MOST_SILENT
 
 pytestmark = pytest.mark.slow
 
@@ -52,3 +53,28 @@ def test_a_row_that_takes_its_router_down_becomes_one_dead_letter_of_that_route(
     assert Counter(row["symbol"] for row in of(fated.rows(source), source)) == {"A": 125, "B": 124}
     assert len(of(fated.rows("all"), source)) == 250
     assert len(of(fated.rows("all"), f"beside {source}")) == 20
+
+
+LINES = """
+import os
+from destinations import JSONLinesDestination
+from router import Route
+
+lines = JSONLinesDestination(os.environ["CANDLEFLEET_EXPORTS"])
+routes = [Route(route_id="lines", condition="true", destination=lines)]
+"""
+
+
+def test_rows_whose_workers_died_after_their_write_are_delivered_and_no_dead_letter(tmp_path):
+    (tmp_path / "routes.py").write_text(LINES)
+    fired = tmp_path / "fired"
+    fired.mkdir()
+    points = {"CANDLEFLEET_FAILPOINTS": "settle.before=kill", "CANDLEFLEET_FAILPOINTS_FIRED": str(fired)}
+    with crew_at_work(tmp_path, tmp_path / "routes.py", **points) as crew:
+        crew.producer.send_batch(make_points("written", 1))
+        for _ in range(MOST_SILENT):
+            until(lambda: list(fired.iterdir()), "a worker died before it could settle")
+            next(fired.iterdir()).unlink()
+        found = crew.settled()
+        assert (crew.route("lines").delivered, crew.route("lines").dead, found.broken) == (1, 0, [])
+        assert len(crew.rows("")) == 1

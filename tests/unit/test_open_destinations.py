@@ -149,3 +149,19 @@ def test_chunks_hold_every_row_once_under_its_name(size):
     assert found == names
     assert {len(chunk) for chunk in chunks[:-1]} <= {size}
     assert all(sum(len(part.rows) for part in chunk.parts) == len(chunk) for chunk in chunks)
+
+
+def test_what_a_ledger_has_on_record_is_held_and_nothing_else(tmp_path):
+    table = RouteTable([Route(route_id="r", condition="true", destination=JSONLinesDestination(tmp_path))])
+    batch, opened = make_batch(4), OpenDestinations(math.inf)
+    assert opened.hold(table, "r", batch).tolist() == [False] * 4
+    opened.write(table, "r", batch[1:3], None)
+    assert opened.hold(table, "r", batch).tolist() == [False, True, True, False]
+    opened.close()
+
+
+def test_a_destination_without_a_record_or_with_a_broken_one_holds_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    for destination in (Scripted(), JSONLinesDestination(tmp_path / "file")):
+        table = RouteTable([Route(route_id="r", condition="true", destination=destination)])
+        assert OpenDestinations(math.inf).hold(table, "r", make_batch(2)).tolist() == [False] * 2
