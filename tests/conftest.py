@@ -1,4 +1,4 @@
-"""The services that tests share: one Redis and one PostgreSQL for the session, started for the first to ask."""
+"""The services that tests share: one of each for the session, started for the first test that asks."""
 
 from __future__ import annotations
 

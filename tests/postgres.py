@@ -74,7 +74,16 @@ class Postgres:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "server.log").open("ab") as log:
             return subprocess.Popen(
-                [self._programs / "postgres", "-D", "data", "-p", str(self.port), "-k", self._folder, *options],
+                [
+                    self._programs / "postgres",
+                    "-D",
+                    "data",
+                    "-p",
+                    str(self.port),
+                    "-k",
+                    self._folder,
+                    *options,
+                ],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
