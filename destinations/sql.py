@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -176,8 +177,8 @@ class SQLDestination(DataDestination):
         return str(self._place)
 
     def owns(self) -> list[TablePlace]:
-        """Return the table."""
-        return [self._place]
+        """Return both tables."""
+        return [self._place, replace(self._place, table=self._tables.written.name)]
 
     def obstacles(self) -> list[Reason]:
         """Return why the file of an SQLite cannot be made or written; of a server nothing is known."""

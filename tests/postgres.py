@@ -20,6 +20,8 @@ from tests.acceptance.fleet_fixture import until
 from workers.embedded import end_with_parent
 
 GIVEN = "CANDLEFLEET_TEST_POSTGRES_URL"
+#: The one user who needs a password.
+LOCKED = "locked"
 _UNPRIVILEGED = "nobody"
 
 
@@ -38,11 +40,17 @@ class Postgres:
             os.chown(folder, pwd.getpwnam(_UNPRIVILEGED).pw_uid, -1)
         made = ["initdb", "-D", "data", "-U", "candles", "--auth=trust", "--no-sync", "-E", "UTF8"]
         self._run([*made, "--locale=C.UTF-8"])
+        rules = folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {LOCKED} all scram-sha-256\n{rules.read_text()}")
 
     @property
     def url(self) -> str:
         """Of its database, as SQLAlchemy takes it."""
-        return f"postgresql+psycopg://candles@127.0.0.1:{self.port}/postgres"
+        return self.url_for("candles")
+
+    def url_for(self, user: str, port: int | None = None, database: str = "postgres") -> str:
+        """Return the URL of another user, of a way through another port, or of another database."""
+        return f"postgresql+psycopg://{user}@127.0.0.1:{port or self.port}/{database}"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
