@@ -31,8 +31,9 @@ RECORDS: Final = "_written"
 #: The least that a database allows is 63 bytes for a name, and the table of records adds to it.
 MAX_TABLE_NAME: Final = 50
 
-#: Names compare byte by byte: where that is not the rule, the column says so.
+#: Names compare byte by byte: where that is not the rule, or is not as fast, the column says so.
 _BYTEWISE: Final = {
+    "postgresql": "C",
     "mysql": "utf8mb4_bin",
     "mariadb": "utf8mb4_bin",
     "mssql": "Latin1_General_100_BIN2_UTF8",
@@ -125,7 +126,7 @@ def point_columns(dialect: str, *, keyed: bool = True) -> list[sa.Column[Any]]:
 
 def _text(dialect: str, length: int) -> sa.types.TypeEngine[str]:
     if dialect in ("postgresql", "sqlite"):
-        return sa.Text()
+        return sa.Text(collation=_BYTEWISE.get(dialect))
     return sa.String(length, collation=_BYTEWISE.get(dialect))
 
 

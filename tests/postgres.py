@@ -114,7 +114,7 @@ class Postgres:
 @contextlib.contextmanager
 def own_postgres() -> Iterator[Postgres]:
     """Give a server that belongs to nobody else; skip where PostgreSQL is not installed."""
-    programs = _programs()
+    programs = installed()
     if programs is None:
         pytest.skip("needs PostgreSQL: apt-get install postgresql")
     folder = Path(tempfile.mkdtemp(prefix="candlefleet-postgres-"))
@@ -134,7 +134,8 @@ def plain(url: str) -> str:
     return url.replace("+psycopg", "")
 
 
-def _programs() -> Path | None:
+def installed() -> Path | None:
+    """Return the folder of the newest PostgreSQL on this host."""
     found = [Path(server).parent for server in [shutil.which("postgres")] if server]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
     return next((path for path in reversed(found) if (path / "initdb").exists()), None)

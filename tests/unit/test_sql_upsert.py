@@ -37,7 +37,7 @@ def test_a_row_takes_the_place_of_an_older_one_only(dialect):
 def test_copied_rows_are_merged_in_one_statement():
     upsert = CopyUpsert(Tables("postgresql", "ohlcv", "bars").points)
     assert text(upsert._stage, "postgresql").startswith(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS candlefleet_staged ( source TEXT NOT NULL"
+        'CREATE TEMPORARY TABLE IF NOT EXISTS candlefleet_staged ( source TEXT COLLATE "C" NOT NULL'
     )
     assert upsert._copy.endswith('"acceptance_number", "acceptance_row") FROM STDIN (FORMAT csv)')
     assert text(upsert._merge, "postgresql").startswith("INSERT INTO bars.ohlcv (source, symbol")
