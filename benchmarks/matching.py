@@ -73,10 +73,22 @@ def differing(count: int) -> list[str]:
     return [kinds[number % len(kinds)](number) for number in range(count)]
 
 
+def patterned(count: int) -> list[str]:
+    """Return conditions of four kinds as SQL, patterns and terms among them, of which no two are equal."""
+    kinds: list[Callable[[int], str]] = [
+        lambda n: f"symbol like '%{n}%'",
+        lambda n: f"symbol like 'SYM%{n}' and abs(close / open - 1) > {n / 1_000_000}",
+        lambda n: f"volume * close > {3.7 * n}",
+        lambda n: f"timeframe <> '1m' and (high - low) / close >= {n / 1_000_000}",
+    ]
+    return [kinds[number % len(kinds)](number) for number in range(count)]
+
+
 #: What is measured beside one select, as SQL.
 CONDITIONS: Final[dict[str, Callable[[int], list[str]]]] = {
     "mixed conditions": lambda count: [sql for sql, _ in conditions(count)],
     "conditions that all differ": differing,
+    "patterns and terms that all differ": patterned,
 }
 
 

@@ -65,12 +65,17 @@ def planned(destination: DatasetDestination) -> list[Merge]:
 
 
 def compact(destination: DatasetDestination) -> Iterator[Merged]:
-    """Merge until nothing is left to merge; one that fails is told, left as it was, and not tried again."""
+    """Merge until nothing is left to merge; one that fails is told, left as it was, and not tried again.
+
+    What somebody else merged meanwhile is planned anew: it has not failed.
+    """
     failed: set[Merge] = set()
     while todo := [one for one in planned(destination) if one not in failed]:
         for one in todo:
             merged = _tried(destination, one)
             if merged.file is None:
+                if not set(one.files) <= set(destination.ledger.files()):
+                    continue
                 failed.add(one)
             yield merged
 

@@ -6,7 +6,9 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Final
@@ -19,6 +21,10 @@ from router.errors import ConfigError, TransientError, UnavailableError
 
 #: Where files wait, under the ledger's root, until they are recorded and go to their folders.
 STAGED: Final = "staged"
+#: What the name of a folder ends with there once another took its place.
+_OLD: Final = ".old"
+#: Seconds that such a folder stays: who had opened it and lists it only then would take it for empty.
+LISTING: Final = 2.0
 
 
 class PartFiles(Files):
@@ -34,6 +40,9 @@ class PartFiles(Files):
     Args:
         path: The dataset's folder, free of links.
         layout: How its files are encoded and named after their rows; one dataset never has two.
+
+    Attributes:
+        refusal: What the system answered when it last would not exchange two folders.
     """
 
     def __init__(self, root: Root, records: Records, *, durable: bool, path: Path, layout: str) -> None:
@@ -41,6 +50,7 @@ class PartFiles(Files):
         super().__init__(root, records, durable=durable)
         self._path = path
         self._layout = layout
+        self.refusal = ""
         self._disk = Root(
             path.parent
         )  # both folders lie there: one rename takes a file from one to the other
@@ -88,7 +98,7 @@ class PartFiles(Files):
         self._clean()
         # The numbers keep the order; the mark keeps a ledger that was set back from using a name twice.
         numbers, mark = self._records.take_numbers(len(writes)), token_hex(8)
-        named = [(_named(w.name, f"{n:08}", mark), w) for n, w in zip(numbers, writes, strict=True)]
+        named = [(_named(w.name, f"{n:016}", mark), w) for n, w in zip(numbers, writes, strict=True)]
         self._check_folders(name for name, _ in named)
         self._stage({_last(name): write.content for name, write in named})
         self._records.save_files({name: _entry(write) for name, write in named})
@@ -132,6 +142,15 @@ class PartFiles(Files):
     def read(self, name: str) -> bytes:
         """Return what a file holds."""
         return self._disk.read(self._placed(name))
+
+    def remove_replaced(self) -> bool:
+        """Remove the files that others replaced; within a transaction.
+
+        Returns:
+            Whether all are gone: not while somebody may be in the middle of listing them.
+        """
+        self._clean()
+        return not any(name.endswith(_OLD) for name in self._root.entries(STAGED))
 
     def missing(self) -> list[str]:
         """Return the names of files that are recorded and were removed; within a transaction."""
@@ -198,21 +217,23 @@ class PartFiles(Files):
                 raise self._lost(new)
             try:
                 self._disk.exchange(waiting, place)
-            except OSError:
+            except OSError as error:
+                self.refusal = os.strerror(error.errno or 0)
                 self._undo(swap)
                 return
         if self._durable:
             self._disk.sync_folders([waiting, place])
-        self._remove_old(waiting, place, {_last(name) for name in swap.gone})
+        self._set_aside(waiting, place, {_last(name) for name in swap.gone})
 
     # What somebody else put into the old folder just before the exchange goes into the new one.
-    def _remove_old(self, waiting: str, place: str, gone: set[str]) -> None:
+    def _set_aside(self, waiting: str, place: str, gone: set[str]) -> None:
         strangers = self._disk.entries(waiting).keys() - gone - self._disk.entries(place).keys()
         for name in strangers:
             self._disk.move(f"{waiting}/{name}", f"{place}/{name}")
         if strangers and self._durable:
             self._disk.sync_folders(f"{place}/{name}" for name in strangers)
-        self._disk.remove(waiting)
+        with suppress(FileNotFoundError):  # a crash came after it
+            self._disk.move(waiting, waiting + _OLD)
 
     # Not every file system knows such an exchange: the folder stays as it was.
     def _undo(self, swap: Swap) -> None:
@@ -222,8 +243,9 @@ class PartFiles(Files):
 
     def _clean(self) -> None:
         kept = {move.staged for move in self._records.moves()}
-        for name in self._root.entries(STAGED).keys() - kept:
-            self._root.remove(f"{STAGED}/{name}")
+        for name, found in self._root.entries(STAGED).items():
+            if name not in kept and not _may_be_listed(name, found):
+                self._root.remove(f"{STAGED}/{name}")
 
     def _lost(self, name: str) -> UnavailableError:
         return UnavailableError(
@@ -250,6 +272,10 @@ def _make_alike(folder: Path, other: Path) -> None:
     owner = other.stat()
     os.chown(folder, owner.st_uid, owner.st_gid)
     shutil.copystat(other, folder)
+
+
+def _may_be_listed(name: str, found: os.stat_result) -> bool:
+    return name.endswith(_OLD) and 0 <= time.time() - found.st_ctime < LISTING
 
 
 def _entry(write: FileWrite) -> FileEntry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import cast
 
 from destinations.files import FileWrite
 from destinations.ledger import Ledger
-from destinations.part_files import PartFiles
+from destinations.part_files import LISTING, PartFiles
 from destinations.records import Durability, FileTally
 from router.errors import ConfigError, UnavailableError
 
@@ -70,8 +71,9 @@ class PartLedger(Ledger):
             entry = self._records.files([name]).get(name)
         if entry is None:
             raise UnavailableError(
-                f"the file system of {self.path} cannot exchange two folders in one step: files stay as they"
-                " are, for a reader would see rows twice or not at all while one by one is replaced"
+                f"the system cannot exchange two folders of {self.path} in one step ({self._parts.refusal}):"
+                " files stay as they are, for a reader would see rows twice or not at all while one by one is"
+                " replaced"
             )
         return FileTally(name, entry.rows, entry.bytes)
 
@@ -79,6 +81,15 @@ class PartLedger(Ledger):
         """Return what a file holds."""
         with self._opened():
             return self._parts.read(name)
+
+    def remove_replaced(self) -> None:
+        """Remove the files that others replaced, once no reader can be in the middle of listing them."""
+        while not self._remove_replaced():
+            time.sleep(LISTING / 10)
+
+    def _remove_replaced(self) -> bool:
+        with self._opened(), self._records.transaction():
+            return self._parts.remove_replaced()
 
     def missing(self, *, forget: bool = False) -> list[str]:
         """Return the names of files that were written and somebody removed; if asked, forget them."""

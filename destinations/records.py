@@ -217,13 +217,11 @@ class Records:
                 self.clear_move(move)
 
     def take_numbers(self, count: int) -> range:
-        """Return as many numbers, each higher than all before it."""
-        self.db.execute(
-            "INSERT INTO about VALUES ('number', ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
-            (str(count),),
-        )
-        (last,) = self.db.execute("SELECT value FROM about WHERE key = 'number'").fetchone()
-        return range(int(last) - count + 1, int(last) + 1)
+        """Return as many numbers, each higher than all before it, even those of a ledger that was lost."""
+        found = self.db.execute("SELECT value FROM about WHERE key = 'number'").fetchone()
+        first = max(int(found[0]) + 1 if found else 0, time.time_ns() // 1000)
+        self.db.execute("INSERT OR REPLACE INTO about VALUES ('number', ?)", (str(first + count - 1),))
+        return range(first, first + count)
 
     def agree(self, key: str, value: str) -> str:
         """Return what was first said of something; this value, if nothing was."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from router.bar_starts import BarStarts, common_fault
+from router.bar_starts import BarStarts, as_written, common_fault
 from router.column_names import columns_by_field
 from router.errors import ConfigError
 from router.layout import Layout
@@ -85,6 +85,7 @@ class Arrangement:
         """
         if isinstance(rows, pl.DataFrame):
             frame = self._frame(rows)
+            frame = frame.with_columns(as_written(frame["timestamp"]))
             return self._started(frame["timestamp"], lambda starts: starts.in_frame(frame))
         listed = [self._row(row) if isinstance(row, dict) else row for row in rows]
         times = (row.get("timestamp") for row in listed if isinstance(row, dict))

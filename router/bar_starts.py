@@ -35,6 +35,9 @@ _IS_DAY: Final = re.compile(_DAY)
 _TO_THE_MINUTE: Final = re.compile(rf"({_DAY}[T ][0-9]{{2}}:[0-9]{{2}})({_ZONE}?)")
 _WITH_ZONE: Final = re.compile(rf"{_DAY}[T ][0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}.*{_ZONE}")
 _LEAST: Final = len("2024-01-01T00:00:00Z")
+_SECOND: Final = 1_000_000
+#: How an end is written as the last milli- or microsecond of its bar, and what it lacks of the full second.
+_LAST_TICKS: Final = {999_000: 1_000, 999_999: 1}
 _LONGEST: Final = timedelta(days=367)
 _A_VALID_MOMENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -100,6 +103,7 @@ class BarStarts:
         moment = check_timestamp(whole, "timestamp", self._rules)
         if self._layout.stamp == "open":
             return moment
+        moment += timedelta(microseconds=_LAST_TICKS.get(moment.microsecond, 0))
         if timeframe in INTRADAY:
             return moment - timedelta(microseconds=INTRADAY[timeframe])
         if timeframe not in _LONG:
@@ -190,6 +194,16 @@ class BarStarts:
         return unit_of(whole.min()) == unit_of(whole.max()) == self.unit
 
 
+def as_written(timestamps: pl.Series) -> pl.Series:
+    """Return timestamps as text or whole numbers, if they are kept as categories or decimals of those."""
+    if timestamps.dtype in (pl.Categorical, pl.Enum):
+        return timestamps.cast(pl.String)
+    if isinstance(timestamps.dtype, pl.Decimal):
+        whole = timestamps.cast(pl.Int64, strict=False)
+        return whole if whole.cast(timestamps.dtype, strict=False).equals(timestamps) else timestamps
+    return timestamps
+
+
 def _are_long(timeframes: pl.Series) -> bool:
     return timeframes.is_in(_LONG).fill_null(value=False).all()
 
@@ -204,7 +218,9 @@ def _intraday_starts(values: pl.Series, timeframes: pl.Series, sure: Any) -> tup
     """Return values shifted by their timeframes, and where that is surely right: below a day."""
     names, lengths = list(INTRADAY), list(INTRADAY.values())
     shifts = timeframes.replace_strict(names, lengths, default=None, return_dtype=pl.Int64)
-    shifted = (values.to_physical() - shifts).cast(values.dtype)
+    ends = values.to_physical()
+    ends += (ends % _SECOND).replace_strict(_LAST_TICKS, default=0, return_dtype=pl.Int64)
+    shifted = (ends - shifts).cast(values.dtype)
     return shifted, sure & shifts.is_not_null().to_numpy()
 
 

@@ -28,10 +28,12 @@ class Reader(Protocol):
     Attributes:
         counts: What stands between the file's name and the number of a row: `:` or ` row `.
         names: Its columns; None: every row names its own.
+        nameless: Whether those are the positions of values, for lack of names.
     """
 
     counts: str
     names: list[str] | None
+    nameless: bool
 
     def blocks(self, chunk: int, columns: Collection[str]) -> Iterator[Block]:
         """Yield so many rows at a time, the same ones every time; blocks may be empty.

@@ -9,8 +9,11 @@ from router.cells import space_of
 from router.check_routes_conditions import check_condition
 from router.check_routes_overlaps import check_overlaps
 from router.check_routes_policies import Limits, check_policy
+from router.conditions import said
+from router.errors import Reason
 from router.findings import SEVERITIES, Finding, worst_first
-from router.route import DEFAULT_ROUTE_ID, Route
+from router.hidden import without_hidden
+from router.route import DEFAULT_ROUTE_ID, Destination, Route
 from router.table import RouteTable
 from router.terms import formula_of
 
@@ -70,7 +73,14 @@ def _of_default(table: RouteTable, greedy: Route | None) -> Iterator[Finding]:
 def _of_destinations(table: RouteTable) -> Iterator[Finding]:
     users = first_users(table)
     for name, destination in table.destinations().items():
-        obstacles = getattr(destination, "obstacles", tuple)
-        for reason in obstacles():
+        for reason in _obstacles(destination):
             severity = SEVERITIES[reason.code in _WARNINGS]
-            yield Finding(severity, reason.code, users[name], f"destination.{reason.field}", reason.message)
+            field = ".".join(filter(None, ("destination", reason.field)))
+            yield Finding(severity, reason.code, users[name], field, without_hidden(reason.message))
+
+
+def _obstacles(destination: Destination) -> list[Reason]:
+    try:
+        return list(getattr(destination, "obstacles", tuple)())
+    except Exception as error:  # a destination of a user's own may raise anything
+        return [Reason("destination.error", "", f"obstacles() raised {said(error)}")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from router.errors import ConfigError
@@ -44,22 +44,41 @@ def columns_by_field(names: Iterable[str], layout: Layout, where: str) -> dict[s
         name = ALIASES.get(column.strip().lower())
         if name is not None and name not in layout.columns and column not in taken:
             claims.setdefault(name, []).append(column)
-    faults = [*_absent(layout, names), *_doubled(claims), *_missing(claims, layout, names)]
+    faults = [
+        *_absent(layout, names),
+        *_twice(claims, names),
+        *_doubled(claims),
+        *_missing(claims, layout, names),
+    ]
     if faults:
         raise ConfigError("columns", where, "; ".join(faults))
     return {name: columns[0] for name, columns in claims.items()}
 
 
+def _listed(names: Sequence[str]) -> str:
+    return (", ".join(map(repr, names[:_SHOWN])) or "none") + (", …" if len(names) > _SHOWN else "")
+
+
 def _absent(layout: Layout, names: list[str]) -> list[str]:
     absent = [column for column in layout.columns.values() if column not in names]
-    return [f"has no column {column!r}{nearest(column, names)}" for column in dict.fromkeys(absent)]
+    return [
+        f"has no column {column!r}{nearest(column, names) or f' (it has {_listed(names)})'}"
+        for column in dict.fromkeys(absent)
+    ]
+
+
+def _twice(claims: Mapping[str, list[str]], names: list[str]) -> list[str]:
+    used = dict.fromkeys(column for columns in claims.values() for column in columns)
+    return [
+        f"has the column {column!r} twice: rename one of them" for column in used if names.count(column) > 1
+    ]
 
 
 def _doubled(claims: Mapping[str, list[str]]) -> list[str]:
     return [
         f"{' and '.join(map(repr, columns))} may each be the {name}: choose with --map {name}=COLUMN"
         for name, columns in claims.items()
-        if len(columns) > 1
+        if len(set(columns)) > 1
     ]
 
 
@@ -70,9 +89,12 @@ def _missing(claims: Mapping[str, list[str]], layout: Layout, names: list[str]) 
     other = [name for name in missing if name not in CONSTANTS]
     faults = []
     if other:
-        wanted = ", ".join(name + nearest(name, names) for name in other)
-        has = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
-        faults.append(f"has no column for {wanted}: name it, as in --map {other[0]}=COLUMN (it has {has})")
+        taken = {column for columns in claims.values() for column in columns}
+        free = [column for column in names if column not in taken]
+        wanted = ", ".join(name + nearest(name, free) for name in other)
+        faults.append(
+            f"has no column for {wanted}: name it, as in --map {other[0]}=COLUMN (it has {_listed(names)})"
+        )
     if constant:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in constant)
         faults.append(f"does not say {', '.join(constant)}: give {options}")

@@ -14,6 +14,7 @@ import polars as pl
 
 from router.batch import PointBatch, empty_frame
 from router.errors import ConditionError
+from router.hidden import without_hidden
 from router.names import nearest
 from router.points import NormalizedDataPoint
 from router.schema import COLUMNS, FRAME_SCHEMA, PRICES
@@ -94,8 +95,12 @@ def name_of(function: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, without the pages Polars adds to it."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return what an error says, without the pages Polars adds to it and without secrets of a routes file."""
+    try:
+        text = without_hidden(str(error)).strip()
+    except Exception:  # an error that cannot say what it is has a type at least
+        text = ""
+    return (text or type(error).__name__).splitlines()[0]
 
 
 def said(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Iterator, Sequence
 from operator import methodcaller
 from typing import Any, Final
@@ -13,9 +14,14 @@ from router.admission import Unreadable
 from router.blocks import Block
 from router.errors import ConfigError, DecodeError
 from router.lines import MAX_LINE, Lines, fault_of, unreadable
+from router.nameless import positions
+from router.schema import PRICES
 from router.sources import Source
 
 _OTHER_MARKS: Final = (";", "\t", "|")
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]*)?")
+_OPEN_QUOTE: Final = "its quotes do not close before a comma"
+_LONE_RETURN: Final = "holds a lone carriage return"
 _commas: Final = methodcaller("count", b",")
 _MAX_SPAN: Final = 64  # lines that one quoted record may take
 
@@ -36,7 +42,14 @@ class CsvRows:
     def __init__(self, source: Source) -> None:
         """Read the header."""
         self._lines = Lines(source)
-        self._header = _header(self._lines.take(), source.name)
+        first = self._lines.take()
+        if source.fault is not None and not first.strip():
+            raise source.fault
+        names = _names(first, source.name)
+        self.nameless = sum(_NUMBER.fullmatch(name) is not None for name in names) >= len(PRICES)
+        if self.nameless:
+            self._lines.give_back(first)
+        self._header = positions(len(names)) if self.nameless else _checked(names, source.name)
         self.names: list[str] | None = self._header
 
     def blocks(self, chunk: int, columns: Collection[str]) -> Iterator[Block]:
@@ -80,10 +93,9 @@ class CsvRows:
             return fault, 1
         cells, span = self._cells(block, at)
         if cells is None:
-            message = "its quotes do not close before a comma, or it holds a lone carriage return"
-            return unreadable(block[at], "csv.quotes", message), 1
+            return unreadable(block[at], "csv.quotes", f"{_OPEN_QUOTE}, or it {_LONE_RETURN}"), 1
         if len(cells) != len(self._header):
-            message = f"has {len(cells)} cells where the header has {len(self._header)}"
+            message = f"has {len(cells)} cells where the first line has {len(self._header)}"
             return unreadable(block[at], "csv.columns", message), 1
         return {key: value or None for key, value in zip(self._header, cells, strict=True)}, span
 
@@ -115,21 +127,35 @@ def _cells_of(text: str) -> list[str] | None:
     return records[0] if len(records) == 1 else None
 
 
-def _header(line: bytes, name: str) -> list[str]:
+def _names(line: bytes, name: str) -> list[str]:
     if not line.strip():
-        message = "is empty: the first line of CSV names the columns"
-        raise ConfigError("csv.header", f"{name}:1", message)
+        raise _unnamed(name, "is empty: the first line of CSV names the columns")
     try:
-        names = _cells_of(line.decode()) or []
+        text = line.decode()
     except UnicodeDecodeError as error:
         raise DecodeError(
             "envelope.encoding", "the header is not UTF-8 text: save the file as UTF-8"
         ) from error
-    if len(set(names)) != len(names):
-        twice = next(column for column in names if names.count(column) > 1)
-        raise ConfigError("csv.header", f"{name}:1", f"names the column {twice!r} twice")
-    other = next((mark for mark in _OTHER_MARKS if len(names) == 1 and mark in names[0]), None)
+    names = _cells_of(text)
+    if names is not None and len(names) > 1:
+        return names
+    other = next((mark for mark in _OTHER_MARKS if mark in text), None)
     if other is not None:
-        message = f"its cells are parted by {other!r}: write commas between them"
-        raise ConfigError("csv.header", f"{name}:1", message)
+        raise _unnamed(name, f"its cells are parted by {other!r}: write commas between them")
+    if names is None:
+        raise _unnamed(
+            name,
+            f"{_LONE_RETURN}: end lines with a line feed" if "\r" in text.rstrip("\r\n") else _OPEN_QUOTE,
+        )
     return names
+
+
+def _checked(names: list[str], name: str) -> list[str]:
+    twice = next((column for column in names if names.count(column) > 1), None)
+    if twice is not None:
+        raise _unnamed(name, f"names the column {twice!r} twice")
+    return names
+
+
+def _unnamed(name: str, message: str) -> ConfigError:
+    return ConfigError("csv.header", f"{name}:1", message)

@@ -16,6 +16,7 @@ from router.blocks import Reader
 from router.csv_rows import CsvRows
 from router.errors import ConfigError, DecodeError
 from router.layout import Layout
+from router.nameless import by_position
 from router.read_json import JsonDocument, JsonLines, is_lines
 from router.read_tables import MAGIC, TableRows
 from router.rules import check_word
@@ -40,6 +41,12 @@ _SUFFIXES: Final = {
 }
 _PACKED: Final = tuple(packing.suffix for packing in PACKINGS)
 _PLAIN: Final = Layout()
+#: What files begin with that are not read, and what to do about it.
+_FOREIGN: Final = {
+    b"PK\x03\x04": "is a zip archive or a spreadsheet: unpack it, or save it as CSV",
+    b"\x04\x22\x4d\x18": "is packed as lz4: unpack it",
+    **dict.fromkeys((packing.magic for packing in PACKINGS), "is packed twice: unpack it once"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,8 @@ def content_key(path: str | Path) -> str:
 
 def _chunks(file: Source, reader: Reader, form: str, size: int, layout: Layout) -> Iterator[Chunk]:
     told = form if file.packing is None else f"{form} in {file.packing.name}"
+    if reader.nameless:
+        layout = by_position(layout, reader.names or (), file.name)
     arrangement = None if reader.names is None else Arrangement(layout, reader.names, file.name, told)
     for index, block in enumerate(reader.blocks(size, arrangement.wanted() if arrangement else ())):
         if not len(block.rows):
@@ -149,6 +158,9 @@ def _format_of(file: Source) -> str:
     for magic, form in MAGIC.items():
         if file.head.startswith(magic):
             return form
+    for magic, message in _FOREIGN.items():
+        if file.head.startswith(magic):
+            raise ConfigError("enum", file.name, message)
     path = Path(file.name.lower())
     suffix = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
     form = _SUFFIXES.get(suffix, "")

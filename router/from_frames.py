@@ -13,6 +13,8 @@ import pyarrow as pa
 from router.errors import DecodeError
 
 _ISO: Final = "%Y-%m-%dT%H:%M:%S%.9f"
+#: What is raised for types that cannot be read.
+FAULTS: Final = (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _US: Final = timedelta(microseconds=1)
 #: Microseconds since 1970 that a datetime can say in every zone.
 _SAYABLE: Final = tuple(
@@ -40,10 +42,32 @@ def columns_of(points: Any) -> pl.DataFrame | list[dict[str, Any]]:
         if isinstance(points, pl.LazyFrame):
             return points.collect()
         if isinstance(points, pa.Table | pa.RecordBatch):
-            return pl.DataFrame(pl.from_arrow(points))
+            return of_arrow(points)
         return _of_pandas(points)
-    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except FAULTS as error:
         raise DecodeError("envelope.shape", f"the table cannot be read: {error}") from error
+
+
+def of_arrow(table: pa.Table | pa.RecordBatch) -> pl.DataFrame:
+    """Return an Arrow table as a Polars frame, in types that Polars has.
+
+    Raises:
+        pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException: It has others too.
+    """
+    kinds = [_known(kind) for kind in table.schema.types]
+    columns = [
+        column if kind == column.type else column.cast(kind)
+        for kind, column in zip(kinds, table.columns, strict=True)
+    ]
+    return pl.DataFrame(pl.from_arrow(pa.table(columns, table.schema.names)))
+
+
+def _known(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind) and (kind.tz or "")[:1] in ("+", "-"):
+        return pa.timestamp(kind.unit, "UTC")
+    if pa.types.is_decimal256(kind):
+        return pa.string()
+    return pa.date32() if pa.types.is_date64(kind) else kind
 
 
 def rows_of(frame: pl.DataFrame, positions: npt.NDArray[np.intp]) -> list[dict[str, Any]]:
@@ -90,7 +114,7 @@ def _is_pandas(points: Any) -> bool:
 
 def _of_pandas(points: Any) -> pl.DataFrame | list[dict[str, Any]]:
     try:
-        return pl.DataFrame(pl.from_arrow(pa.Table.from_pandas(points)))
-    except (pa.ArrowException, pl.exceptions.PolarsError):
+        return of_arrow(pa.Table.from_pandas(points))
+    except FAULTS:
         records: list[dict[str, Any]] = points.astype(object).where(points.notna(), None).to_dict("records")
         return records

@@ -51,6 +51,12 @@ class Lines:
         """Return the next line with its end; nothing after the last."""
         return next(iter(self._some(1)), b"")
 
+    def give_back(self, line: bytes) -> None:
+        """Let a line that was taken come again."""
+        self._pieces = chain([line], self._pieces)
+        self.bytes_read -= len(line)
+        self.count -= 1
+
     def block(self, count: int) -> list[bytes]:
         """Return up to so many lines, fewer if they take more than 16 MiB; none after the last."""
         lines: list[bytes] = []

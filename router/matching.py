@@ -11,7 +11,8 @@ import polars as pl
 
 from router.batch import PointBatch
 from router.conditions import BROKEN, ColumnCondition, PointCondition, said
-from router.plan import plan_of, true_of
+from router.evaluation import true_of
+from router.plan import plan_of
 from router.points import NormalizedDataPoint
 from router.route import DEFAULT_ROUTE_ID, Route
 from router.rows import Mask, Rows

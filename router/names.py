@@ -26,8 +26,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name most like this one; None: none is."""
     words = list(known)
-    close = difflib.get_close_matches(name, words, n=5) or [w for w in words if w.lower() == name.lower()]
+    close = difflib.get_close_matches(name, words, n=5) or [w for w in words if _begins(w, name)]
     return max(close, key=partial(_likeness, name), default=None)
+
+
+# 'CSV' is short for 'csv_file'; one or two letters are short for anything.
+def _begins(word: str, name: str) -> bool:
+    return word.lower() == name.lower() or (len(name) > 2 and word.lower().startswith(name.lower()))
 
 
 # Of two that are as much alike, '1d' is meant by '1day' rather than '1y'.

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, reduce
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from router.batch import PointBatch
 from router.conditions import BROKEN, ColumnCondition
-from router.rows import Bits
+from router.evaluation import by_number, by_pattern, by_word, made
+from router.rows import Bits, bits_of
 from router.schema import TEXTS
 from router.tables import empty_frame
+from router.thresholds import OPPOSITES, Compare, Threshold, threshold_of
 
-#: From so many words that conditions look for in a column on, its rows are sorted by word.
-_WORTH_SORTING: Final = 8
+#: From so many words, numbers or patterns on that one value is compared with, Polars is not asked for each.
+_MANY: Final = 4
 _EVERY_ROW: Final = 0
 _Join = Callable[[Bits, Bits], Bits]
 
@@ -32,31 +34,62 @@ class Plan:
     Attributes:
         tests: What is evaluated on the columns of a batch, by place.
         words: What is looked for in a column of text, with the places, by column.
+        numbers: What a value of each point is compared with, with the places, by value and comparison.
+        patterns: Tests of one column of text, by place, by column; they are made once a word.
     """
 
     def __init__(self, exprs: Sequence[pl.Expr]) -> None:
         """Take Boolean expressions over the columns of a point."""
         self.tests: dict[int, pl.Expr] = {}
         self.words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
+        self.numbers: dict[tuple[int, Compare], dict[float, int]] = {}
+        self.patterns: dict[str, dict[int, pl.Expr]] = {}
+        self._values: dict[int, pl.Expr] = {}
         self._places: dict[Hashable, int] = {"every row": _EVERY_ROW}
         self._joins: dict[int, tuple[_Join, tuple[int, ...]]] = {}
         self._results = [self._place_of(expr) for expr in exprs]
-        for column, places in self.words.items():
-            if len(places) < _WORTH_SORTING:
-                for word, place in places.items():
-                    self._test(place, pl.col(column) == word)
-                places.clear()
+        self._keep_many_words()
+        self._keep_many_numbers()
+        self._gather_patterns()
 
     def decide(self, batch: PointBatch) -> list[Bits | None]:
         """Return the rows for which each condition holds, in order; None where one of its tests raised."""
         rows: dict[int, Bits | None] = {_EVERY_ROW: (1 << len(batch)) - 1}
         for column, places in self.words.items():
-            rows |= _by_word(batch, column, places)
-        rows |= zip(self.tests, _made(batch.frame, list(self.tests.values())), strict=True)
+            rows |= by_word(batch, column, places)
+        for column, patterns in self.patterns.items():
+            rows |= by_pattern(batch, column, patterns)
+        tests = {place: test for place, test in self.tests.items() if place not in rows}
+        columns = made(batch.frame, tests | self._values)
+        for place in tests:
+            rows[place] = None if (verdicts := columns[place]) is None else bits_of(verdicts)
+        for (value, compare), among in self.numbers.items():
+            rows |= by_number(columns[value], compare, among)
         for place, (join, parts) in self._joins.items():
             known = [bits for part in parts if (bits := rows[part]) is not None]
             rows[place] = reduce(join, known) if len(known) == len(parts) else None
         return [rows[place] for place in self._results]
+
+    # Few words are tests like any other.
+    def _keep_many_words(self) -> None:
+        for column, places in self.words.items():
+            for word, place in places.items() if len(places) < _MANY else ():
+                self._test(place, pl.col(column) == word)
+        self.words = {column: places for column, places in self.words.items() if len(places) >= _MANY}
+
+    # Many numbers are no tests, and only values compared with many are made.
+    def _keep_many_numbers(self) -> None:
+        self.numbers = {key: places for key, places in self.numbers.items() if len(places) >= _MANY}
+        self._values = {value: self._values[value] for value, _ in self.numbers}
+        for places in self.numbers.values():
+            for place in places.values():
+                del self.tests[place]
+
+    def _gather_patterns(self) -> None:
+        columns = {place: name for place, test in self.tests.items() if (name := _only_text(test))}
+        for column, count in Counter(columns.values()).items():
+            if count >= _MANY:
+                self.patterns[column] = {p: self.tests[p] for p, name in columns.items() if name == column}
 
     # What cannot be taken apart, for it is too deep or an AND of numbers, is one test.
     def _place_of(self, expr: pl.Expr) -> int:
@@ -75,6 +108,8 @@ class Plan:
             return self._place(denied, holds=not holds)
         if (compared := _compared(expr)) is not None:
             return self._place_of_words(*compared, holds=holds)
+        if (threshold := threshold_of(expr)) is not None:
+            return self._place_of_number(expr, threshold, holds=holds)
         return self._place_of_test(_boolean(expr if holds else ~expr))
 
     def _place_of_words(self, column: str, words: set[str], *, holds: bool) -> int:
@@ -82,6 +117,15 @@ class Plan:
         self.words[column] |= zip(sorted(words), places, strict=True)
         among = self._joined(operator.or_, sorted(places))
         return among if holds else self._joined(operator.xor, [_EVERY_ROW, among])
+
+    def _place_of_number(self, expr: pl.Expr, threshold: Threshold, *, holds: bool) -> int:
+        value = self._new(_key(threshold.value))
+        compare = threshold.compare if holds else OPPOSITES[threshold.compare]
+        place = self._new((value, compare, threshold.number))
+        self._values[value] = threshold.value.alias(str(value))
+        self.numbers.setdefault((value, compare), {})[threshold.number] = place
+        self._test(place, expr if holds else ~expr)
+        return place
 
     def _place_of_test(self, expr: pl.Expr) -> int:
         place = self._new(_key(expr))
@@ -165,6 +209,16 @@ def _compared(expr: pl.Expr) -> tuple[str, set[str]] | None:
     return None
 
 
+# The column of text that is all an expression reads, row by row.
+def _only_text(expr: pl.Expr) -> str | None:
+    roots = {*expr.meta.root_names()}
+    try:
+        by_row = expr.meta.is_row_separable() and expr.meta.is_length_preserving()
+    except BROKEN:
+        return None
+    return roots.pop() if by_row and len(roots) == 1 and roots <= {*TEXTS} else None
+
+
 def _is_text(expr: pl.Expr) -> bool:
     return expr.meta.is_column() and expr.meta.output_name() in TEXTS
 
@@ -175,50 +229,3 @@ def _key(expr: pl.Expr) -> Hashable:
         return expr.meta.serialize()
     except BROKEN:
         return object()
-
-
-# -- making the tests ------------------------------------------------------------------------------
-
-
-def true_of(frame: pl.DataFrame, *exprs: pl.Expr) -> list[Bits]:
-    """Return the rows for which each Boolean expression is true; null is not. Their names differ.
-
-    Raises:
-        Exception: Whatever one of them raised; among it Polars' `PanicException`, which is no `Exception`.
-    """
-    # The first column goes along so that an expression without columns has as many rows as the frame.
-    return [_bits(verdicts) for verdicts in frame.select(pl.first().alias(""), *exprs).get_columns()[1:]]
-
-
-# Halving finds the tests that raise.
-def _made(frame: pl.DataFrame, tests: Sequence[pl.Expr]) -> list[Bits | None]:
-    try:
-        return [*true_of(frame, *tests)]
-    except BROKEN:
-        if len(tests) == 1:
-            return [None]
-    half = len(tests) // 2
-    return _made(frame, tests[:half]) + _made(frame, tests[half:])
-
-
-def _bits(verdicts: pl.Series) -> Bits:
-    column = verdicts.to_arrow()
-    known, true = column.buffers()
-    bits = int.from_bytes(true, "little")
-    if known is not None:
-        bits &= int.from_bytes(known, "little")
-    return bits >> int(column.offset) & ((1 << len(column)) - 1)
-
-
-# The rows of a batch in which a column has each of some words.
-def _by_word(batch: PointBatch, column: str, places: Mapping[str, int]) -> dict[int, Bits]:
-    if not places:
-        return {}
-    rows = dict.fromkeys(places.values(), 0)
-    held = batch.dictionary(column)
-    codes = held.indices.to_numpy()
-    for code, word in enumerate(held.dictionary.to_pylist()):
-        if word in places:
-            packed = np.packbits(codes == code, bitorder="little")
-            rows[places[word]] |= int.from_bytes(packed.tobytes(), "little")
-    return rows

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from typing import Final, NoReturn
 
 from router.errors import ConfigError, RoutesFileError
+from router.hidden import hide, spellings
 
 #: Where a value is in a file: keys of mappings and positions in lists, from the top.
 KeyPath = tuple[str | int, ...]
 
 _PLAIN_KEY: Final = re.compile(r"[\w-]+")
-#: A shorter value keeps nothing secret, and hiding it would hide the message.
-_SHORTEST: Final = 3
 #: So much of a hidden value's beginning is hidden as well: messages cut long values short.
 _TELLING: Final = 6
 
@@ -77,8 +76,7 @@ class Problems:
 
     def hide(self, value: str, shown: str) -> None:
         """Let a value be shown as something else in every message, wherever it turns up."""
-        if len(value) >= _SHORTEST:
-            self._hidden[value] = self._hidden[repr(value)[1:-1]] = shown
+        self._hidden |= dict.fromkeys(spellings(value), shown)
 
     def stop(self, code: str, message: str, at: tuple[int, int] | None = None) -> NoReturn:
         """Raise what was found, and as the last of it why the file cannot be read any further."""
@@ -93,6 +91,10 @@ class Problems:
             yield
         except ConfigError as error:
             self.add(path, error.code, error.message)
+
+    def hide_from_now_on(self) -> None:
+        """Let no later message of this process show what messages of this file do not."""
+        hide(self._hidden)
 
     def raise_any(self) -> None:
         """Raise what was found, by line.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from router.column_names import ALIASES
 from router.decode import Limits, decode_json, parse_json
 from router.errors import ConfigError, DecodeError, Reason
 from router.lines import Lines, fault_of, unreadable
+from router.nameless import LEAST, fits, positions
 from router.originals import original_text
 from router.schema import PRICES
 from router.sources import Source
@@ -18,9 +20,10 @@ from router.sources import Source
 #: Bytes that a document may have, which is read into memory as a whole.
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
 _LIMITS: Final = Limits(bytes=MAX_DOCUMENT, points=MAX_DOCUMENT)
-#: What the numbers of a row without names are, in this order; the last may be missing.
-ROW: Final = ("timestamp", *PRICES, "volume")
-_LEAST: Final = len(ROW) - 1
+_ONE_EACH: Final = (
+    "is not one point: write one object per line, or all of it as one JSON list (--format json)"
+)
+_DEEP: Final = 4  # objects in objects that an answer has around its rows
 
 
 class JsonLines:
@@ -28,6 +31,7 @@ class JsonLines:
 
     counts = ":"
     names: list[str] | None = None
+    nameless = False
 
     def __init__(self, source: Source) -> None:
         """Take a source that stands at its beginning."""
@@ -45,7 +49,7 @@ class JsonDocument:
     """The rows of one JSON document.
 
     Attributes:
-        names: The columns, if it is an object of columns, or its rows are lists.
+        names: The positions of values, if its rows are lists.
 
     Raises:
         ConfigError: `json.shape`, if there are no rows in it, or several lists of them.
@@ -67,7 +71,10 @@ class JsonDocument:
             )
             raise DecodeError("envelope.size", message)
         self._rows = _rows_in(parse_json(data, _LIMITS), source.name)
-        self.names = list(ROW) if any(isinstance(row, list) for row in self._rows) else None
+        widths = Counter(len(row) for row in self._rows if isinstance(row, list))
+        width = widths.most_common(1)[0][0] if widths else 0
+        self.nameless = bool(widths)
+        self.names = positions(width + (width == LEAST)) if widths else None
 
     def blocks(self, chunk: int, columns: Collection[str]) -> Iterator[Block]:
         """Yield so many rows at a time."""
@@ -80,10 +87,10 @@ class JsonDocument:
     def _row(self, row: Any) -> Any:
         if self.names is None or not isinstance(row, list):
             return row
-        if not _LEAST <= len(row) <= len(ROW):
-            message = f"has {len(row)} values: a row without names is {', '.join(ROW)}"
+        if not fits(row, self.names):
+            message = f"has {len(row)} values where most rows of this file have {len(self.names)}"
             return Unreadable(original_text(row), (Reason("json.row", "", message),))
-        return dict(zip(ROW, row, strict=False))
+        return dict(zip(self.names, row, strict=False))
 
 
 def is_lines(head: bytes) -> bool:
@@ -94,8 +101,9 @@ def is_lines(head: bytes) -> bool:
     try:
         (row,) = decode_json(line)
     except DecodeError:
-        return True
-    return not any(isinstance(value, list) for value in row.values())
+        return b"\n" in head  # a line longer than what was seen of it is a document
+    lists = any(isinstance(value, list) for value in row.values()) or any(_lists_in(row).values())
+    return _is_point(row) or not lists
 
 
 def _of_line(line: bytes) -> Any:
@@ -105,9 +113,10 @@ def _of_line(line: bytes) -> Any:
     try:
         rows = decode_json(line)
     except DecodeError as error:
-        return unreadable(line, error.code, error.message)
+        message = _ONE_EACH if error.code == "envelope.shape" else error.message
+        return unreadable(line, error.code, message)
     if len(rows) != 1 or not line.lstrip().startswith(b"{"):
-        return unreadable(line, "envelope.shape", "is not one point: write one object per line")
+        return unreadable(line, "envelope.shape", _ONE_EACH)
     return rows[0]
 
 
@@ -116,17 +125,38 @@ def _rows_in(document: Any, where: str) -> Sequence[Any]:
         return document
     if not isinstance(document, dict):
         raise ConfigError("json.shape", where, "holds no bars: write a list of points")
+    if _is_point(document):
+        return [document]
     columns = {key: value for key, value in document.items() if key.lower() in ALIASES}
     if columns and all(isinstance(value, list) for value in columns.values()):
         return _of_columns({key: v for key, v in document.items() if isinstance(v, list)}, where)
-    lists = [key for key, value in document.items() if _is_rows(value)]
-    if len(lists) == 1:
-        rows: list[Any] = document[lists[0]]
-        return rows
+    lists = _lists_in(document)
+    lists = {path: rows for path, rows in lists.items() if rows} or lists
+    if lists and (len(lists) == 1 or not any(lists.values())):
+        return next(iter(lists.values()))
     if columns and not lists:
         return [document]
-    found = f"several: {', '.join(lists)}" if lists else f"it has {', '.join(document) or 'nothing'}"
-    raise ConfigError("json.shape", where, f"is an object without one list of rows ({found}): give a list")
+    if lists:
+        message = f"holds several lists of rows ({', '.join(lists)}): send each alone, with its --symbol"
+    else:
+        message = f"holds no list of rows (it has {', '.join(document) or 'nothing'}): write a list of points"
+    raise ConfigError("json.shape", where, message)
+
+
+def _lists_in(document: Mapping[str, Any], path: str = "", depth: int = 1) -> dict[str, list[Any]]:
+    """Return the lists of rows in an object and in the objects in it, by their paths."""
+    found: dict[str, list[Any]] = {}
+    for key, value in document.items():
+        if _is_rows(value):
+            found[f"{path}{key}"] = value
+        elif isinstance(value, dict) and key.lower() not in ALIASES and depth < _DEEP:
+            found |= _lists_in(value, f"{path}{key}.", depth + 1)
+    return found
+
+
+def _is_point(value: Mapping[str, Any]) -> bool:
+    found = {ALIASES.get(key.lower()) for key, one in value.items() if not isinstance(one, list | dict)}
+    return found >= set(PRICES)
 
 
 def _is_rows(value: Any) -> bool:

@@ -15,16 +15,18 @@ from router.from_frames import columns_of
 from router.sources import Source
 
 _PARQUET: Final = b"PAR1"
+_ENCRYPTED: Final = b"PARE"
 _ARROW_FILE: Final = b"ARROW1"
 _ARROW_STREAM: Final = b"\xff\xff\xff\xff"
 _FEATHER_1: Final = b"FEA1"
 #: What files begin with, and their format.
 MAGIC: Final = {
-    _PARQUET: "parquet",
+    **dict.fromkeys((_PARQUET, _ENCRYPTED), "parquet"),
     **dict.fromkeys((_ARROW_FILE, _ARROW_STREAM, _FEATHER_1), "arrow"),
 }
 _BUFFER: Final = 1 << 20
-_FAULTS: Final = (pa.ArrowException, OSError)
+#: What damage leads to: its lengths ask for any amount of memory, its names are no text.
+_FAULTS: Final = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 
 
 class TableRows:
@@ -38,6 +40,7 @@ class TableRows:
     """
 
     counts = " row "
+    nameless = False
 
     def __init__(self, source: Source) -> None:
         """Read what the file says of itself."""
@@ -45,9 +48,10 @@ class TableRows:
         self._seen = 0
         try:
             self._table = _opened(source)
+            self.names: list[str] | None = list(self._table.schema.names)
+            self._none = self._table.schema.empty_table()
         except _FAULTS as error:
             raise self._fault(error) from error
-        self.names: list[str] | None = list(self._table.schema.names)
 
     def blocks(self, chunk: int, columns: Collection[str]) -> Iterator[Block]:
         """Yield so many rows at a time, wherever the file has its own divisions."""
@@ -57,9 +61,10 @@ class TableRows:
             yield Block(columns_of(table), numbers, self._table.done(self._seen))
 
     def _tables(self, chunk: int, columns: list[str]) -> Iterator[pa.Table]:
-        held = self._table.schema.empty_table().select(columns)
+        held = self._none.select(columns)
         try:
             for batch in self._table.batches(chunk, columns):
+                batch.validate(full=True)  # damaged text and positions would end the process
                 held = pa.concat_tables([held, pa.table(batch)])
                 while held.num_rows >= chunk:
                     yield held.slice(0, chunk)
@@ -72,7 +77,7 @@ class TableRows:
             yield held
 
     def _fault(self, error: Exception) -> DecodeError:
-        message = f"cannot be read: {str(error).partition(chr(10))[0]}"
+        message = f"cannot be read: {str(error).partition(chr(10))[0] or 'it asks for too much memory'}"
         return self._source.fault or DecodeError("envelope.table", message)
 
 
@@ -120,6 +125,10 @@ class _ArrowStream:
     def batches(self, chunk: int, columns: list[str]) -> Iterator[Any]:
         for batch in self._reader:
             yield batch.select(columns)
+        if self._source.stream.read(1):
+            raise pa.ArrowInvalid(
+                "its stream ends before the file does: send what is behind it as another file"
+            )
 
     def done(self, rows: int) -> int:
         return self._source.taken()
@@ -130,6 +139,8 @@ def _opened(source: Source) -> _Table:
         return _Parquet(source)
     if source.head.startswith(_ARROW_FILE):
         return _ArrowFile(source)
+    if source.head.startswith(_ENCRYPTED):
+        raise pa.ArrowInvalid("it is encrypted: write it without encryption")
     if source.head.startswith(_FEATHER_1):
         raise pa.ArrowInvalid("it is Feather of version 1: write it as version 2, which is Arrow IPC")
     if not source.head.startswith(_ARROW_STREAM):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 Positions = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
@@ -134,6 +135,16 @@ class Rows:
         if form == _BITMAP:
             return cls.of_bits(int.from_bytes(body, "little"))
         raise ValueError(f"unknown form {form!r} of a row set")
+
+
+def bits_of(verdicts: pl.Series) -> Bits:
+    """Return the rows for which a column of Boolean values is true; null is not."""
+    column = verdicts.to_arrow()
+    known, true = column.buffers()
+    bits = int.from_bytes(true, "little")
+    if known is not None:
+        bits &= int.from_bytes(known, "little")
+    return bits >> int(column.offset) & ((1 << len(column)) - 1)
 
 
 def _packed(bits: Bits) -> bytes:

@@ -116,16 +116,19 @@ def open_file(path: str | Path) -> io.BufferedReader:
         raise _unreadable(path, error) from error
 
 
-def is_regular(path: Path) -> bool:
-    """Return whether a path is a file that can be read twice, as a pipe cannot.
+def state_of(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file does; None for what cannot be read twice, as a pipe cannot.
 
     Raises:
         ConfigError: `path`, if there is nothing, or it cannot be looked at.
     """
     try:
-        return S_ISREG(path.stat().st_mode)
+        status = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from error
+    if not S_ISREG(status.st_mode):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _size_of(file: BinaryIO) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -85,6 +85,10 @@ def _refusal(node: exp.Expr) -> ConditionError:
         )
     if isinstance(node, exp.Null):
         return syntax_error("nothing is equal to NULL: write IS NULL")
+    if isinstance(node, exp.Cast):
+        return ConditionError(
+            "condition.forbidden", "", "cast is not declared: a time is text, as in timestamp >= '2024-01-01'"
+        )
     if isinstance(node, exp.Func):
         name = node.name if isinstance(node, exp.Anonymous) else node.sql_name().lower()
         return ConditionError(
@@ -108,9 +112,17 @@ def _column(node: exp.Column) -> pl.Expr:
 
 def _known(node: exp.Column) -> str:
     if node.name not in COLUMNS:
-        hint = nearest(node.name, COLUMNS) or (" (text stands in single quotes)" if node.this.quoted else "")
+        hint = "" if _is_beside_text(node) else nearest(node.name, COLUMNS)
+        if not hint and (node.this.quoted or _is_beside_text(node)):
+            hint = " (text stands in single quotes)"
         raise ConditionError("condition.unknown_field", "", f"a point has no field {node.name!r}{hint}")
     return node.name
+
+
+# symbol = AAPL is meant as symbol = 'AAPL'.
+def _is_beside_text(node: exp.Column) -> bool:
+    sides = [] if node.parent is None else node.parent.iter_expressions()
+    return any(isinstance(side, exp.Column) and side.name in TEXTS for side in sides)
 
 
 def _indicator(node: exp.Bracket) -> pl.Expr:
@@ -252,13 +264,33 @@ def _like(flags: str) -> _Rule:
 # Pairs of pairs, so that a long chain does not become a deep expression.
 def _chain(join: Callable[[Any, Any], Any]) -> _Rule:
     def build(node: exp.Connector) -> pl.Expr:
-        terms = [_expr(term) for term in node.flatten()]
+        terms = _each(node.flatten())
         while len(terms) > 1:
             pairs = [terms[i : i + 2] for i in range(0, len(terms), 2)]
             terms = [join(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
         return terms[0]
 
     return _Rule(build)
+
+
+def _negative(node: exp.Neg) -> pl.Expr:
+    if isinstance(node.this, exp.Literal) and not node.this.is_string:
+        return pl.lit(_value(node))
+    return -_expr(node.this)
+
+
+# What is wrong with several is said at once, under the code of the first.
+def _each(nodes: Iterable[exp.Expr]) -> list[pl.Expr]:
+    terms, errors = [], []
+    for node in nodes:
+        try:
+            terms.append(_expr(node))
+        except ConditionError as error:
+            errors.append(error)
+    if errors:
+        messages = dict.fromkeys(error.message for error in errors)
+        raise ConditionError(errors[0].code, "", "; ".join(messages)) from errors[0].__cause__
+    return terms
 
 
 def _coalesce(node: exp.Coalesce) -> pl.Expr:
@@ -288,7 +320,7 @@ _RULES: Final[dict[type[exp.Expr], _Rule]] = {
     exp.Mul: _arithmetic(operator.mul),
     exp.Div: _divide(operator.truediv),
     exp.Mod: _divide(operator.mod),
-    exp.Neg: _Rule(lambda node: -_expr(node.this), kind="a number"),
+    exp.Neg: _Rule(_negative, kind="a number"),
     exp.Abs: _Rule(lambda node: _expr(node.this).abs(), kind="a number"),
     exp.Lower: _Rule(lambda node: _expr(node.this).str.to_lowercase(), kind="text"),
     exp.Upper: _Rule(lambda node: _expr(node.this).str.to_uppercase(), kind="text"),

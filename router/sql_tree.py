@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import sqlglot
@@ -21,6 +22,8 @@ _STATEMENT_WORDS: Final = frozenset(
         *("TRUNCATE", "COPY", "ATTACH", "PRAGMA", "CALL", "EXEC"),
     ]
 )
+#: A comment that ends the text, with an AND or OR in it: where lines were joined, it was not meant to.
+_CLAUSE_IN_COMMENT: Final = re.compile(r"\s*--.*\b(?:and|or)\b", re.IGNORECASE)
 _QUOTED: Final = (TokenType.STRING, TokenType.IDENTIFIER)
 _CHAINS: Final = (exp.And, exp.Or)
 
@@ -56,8 +59,12 @@ def parse(text: str) -> exp.Expr:
 
 # Before parsing: the parser recurses at every parenthesis, and reads whole statements.
 def _check_tokens(text: str) -> None:
-    depth = 0
-    for token in sqlglot.tokenize(text):
+    depth, tokens = 0, sqlglot.tokenize(text)
+    if tokens and _CLAUSE_IN_COMMENT.match(text, tokens[-1].end + 1):
+        raise syntax_error(
+            "what follows -- is a comment up to its line's end, and takes clauses away here: write /* … */"
+        )
+    for token in tokens:
         if token.token_type not in _QUOTED and token.text.upper() in _STATEMENT_WORDS:
             raise ConditionError(
                 "condition.forbidden",

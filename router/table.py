@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
+from router.conditions import said
 from router.errors import ConfigError
 from router.names import NAME_RULE, is_name, nearest
 from router.route import DEFAULT_ROUTE_ID, DefaultRoute, Destination, Route
@@ -147,7 +148,7 @@ def _named(routes: Iterable[Route]) -> tuple[dict[str, str], dict[str, Destinati
 def _check_places(destinations: Mapping[str, Destination]) -> None:
     owned: list[tuple[str, Place]] = []
     for name, destination in destinations.items():
-        for place in getattr(destination, "owns", tuple)():
+        for place in _owned_by(name, destination):
             for other, taken in owned:
                 if other != name and place.overlaps(taken):
                     raise ConfigError(
@@ -157,3 +158,12 @@ def _check_places(destinations: Mapping[str, Destination]) -> None:
                         f"({taken}): give both routes one destination, or these two different places",
                     )
             owned.append((name, place))
+
+
+def _owned_by(name: str, destination: Destination) -> list[Place]:
+    try:
+        places: list[Place] = list(getattr(destination, "owns", tuple)())
+        return [place for place in places if callable(place.overlaps)]
+    except Exception as error:  # a destination of a user's own may raise anything
+        message = f"owns() gives the places it writes to, and raised {said(error)}"
+        raise ConfigError("destination.error", f"{name}.destination", message) from error

@@ -7,11 +7,12 @@ import json
 import types
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from enum import Enum
 from pathlib import PurePath
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
+from pydantic import ConfigDict, SecretStr, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
 
 from router.check_numbers import shown
 from router.conditions import said
@@ -24,7 +25,7 @@ from router.yaml_text import scalar
 
 #: Stands for an argument that is missing or wrong, so that the class can say what else is.
 _STAND_IN: Final = "stand-in"
-_STRICT: Final = ConfigDict(strict=True, arbitrary_types_allowed=True)
+_ANY_TYPE: Final = ConfigDict(arbitrary_types_allowed=True)
 
 
 def made_of(
@@ -111,14 +112,23 @@ def _taken(hint: Any, value: Any) -> Any:
 # As JSON, where a list may be a tuple and a text a path, and yet 'yes' is not true, nor '5' five.
 def _as(hint: Any, value: Any) -> Any:
     try:
-        adapter = TypeAdapter(hint, config=_STRICT)
+        adapter = _adapter(hint)
     except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
         return value  # a type that only the class itself can check
     try:
         text = json.dumps(value)
     except TypeError:  # something imported
-        return adapter.validate_python(value)
-    return adapter.validate_json(text)
+        return adapter.validate_python(value, strict=True)
+    return adapter.validate_json(text, strict=True)
+
+
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(hint, config=_ANY_TYPE)
+    except PydanticUserError as error:
+        if error.code != "type-adapter-config-unused":
+            raise
+        return TypeAdapter(hint)  # a model, a dataclass or the like: its own configuration holds
 
 
 def _hints(make: type[Any]) -> dict[str, Any]:
@@ -144,6 +154,11 @@ def _made(
                 return None
             del left[name]
             wrong.add(name)
+        except ValidationError as error:
+            if not wrong:
+                for fault in error.errors(include_url=False, include_input=False):
+                    problems.add((*path, *fault["loc"]), "type", fault["msg"])
+            return None
         except (Exception, SystemExit) as error:  # whatever a class of one's own may raise
             if not wrong:
                 problems.add(path, "destination.error", said(error))
@@ -161,11 +176,17 @@ def _described(hint: Any) -> str:
         return "{python: 'module:function'}"
     if isinstance(hint, type) and issubclass(hint, PurePath):
         return "text"
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return " or ".join(repr(member.value) for member in hint)
+    if inner := [_described(each) for each in get_args(hint) if each is not Ellipsis]:
+        whole = _DESCRIBED.get(get_origin(hint), inspect.formatannotation(hint))
+        return f"{whole} of {' and '.join(inner)}"
     return _DESCRIBED.get(get_origin(hint) or hint) or inspect.formatannotation(hint)
 
 
 _DESCRIBED: Final = {
     str: "text",
+    SecretStr: "text",
     bool: "true or false",
     int: "a whole number",
     float: "a number",

@@ -27,6 +27,9 @@ _EMPTY: Final = "is empty: a routes file has at least `routes:`"
 _HINTS: Final = {
     "mapping values": ": put a text that holds ': ' in quotes",
     "cannot start any token": ": put a text that begins so in quotes, and indent with spaces",
+    "did not find expected key": ": indent alike, and put a text that begins with a quote wholly in others",
+    "scanning a block scalar": ": put a text that begins with > or | in quotes",
+    "end of stream while scanning a quoted": ": close the quote",
 }
 
 
@@ -61,8 +64,7 @@ def read_nodes(text: str, problems: Problems) -> tuple[Node, int]:
     try:
         root = reading.document(yaml.parse(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problems.stop("yaml.syntax", _said(error), at=_place(mark) if mark else None)
+        problems.stop("yaml.syntax", _said(error), at=_place_of(error, text))
     return root, reading.count
 
 
@@ -122,6 +124,14 @@ def _until_end(events: Iterator[Event]) -> Iterator[Event]:
 
 def _place(mark: Any) -> tuple[int, int]:
     return mark.line + 1, mark.column + 1
+
+
+# What is not closed is noticed at the end of the text: where it begins says more.
+def _place_of(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int] | None:
+    begins, noticed = error.context_mark, error.problem_mark
+    is_open = begins and noticed and noticed.index >= len(text.rstrip())
+    mark = begins if is_open else noticed or begins
+    return _place(mark) if mark else None
 
 
 def _said(error: yaml.MarkedYAMLError) -> str:

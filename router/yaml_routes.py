@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from router.errors import ConfigError
 from router.imports import imported, modules_beside
@@ -35,6 +35,7 @@ def load_yaml_routes(path: str | Path, load_kind: LoadKind) -> RoutesFile:
     with modules_beside(file.resolve()):
         found = _file(content, load_kind, problems)
     problems.raise_any()
+    problems.hide_from_now_on()
     return found
 
 
@@ -76,9 +77,9 @@ def _test(
     value: Any, path: KeyPath, route_ids: list[str], names: set[str], problems: Problems
 ) -> RouteTest | None:
     given = fields_of(TestShape, value, path, problems)
-    if not {"name", "points"} <= given.keys():
+    if problems.is_lost(path):
         return None
-    test = RouteTest(**given)
+    test = RouteTest(**{"name": "", "points": {}} | given)
     misspelt = given.keys() != value.keys()  # what is missing then has been said
     for fault in faults(test, route_ids, names):
         if not (misspelt and fault.code == "required"):
@@ -130,6 +131,8 @@ def _made(given: dict[str, Any], path: KeyPath, problems: Problems) -> Route:
 
 # -- routes together --------------------------------------------------------------------------------
 
+_OF_DESTINATION: Final = ("destination.shared_place", "destination.error")
+
 
 # A table says one thing at a time as well: the first route that does not fit is left out, and so on.
 def _together(
@@ -140,7 +143,7 @@ def _together(
         fit = _how_many_fit(left)
         error, (path, route) = _refusal(left[: fit + 1]), left.pop(fit)
         assert error is not None
-        named = destinations.path_of(route.destination) if error.code == "destination.shared_place" else None
+        named = destinations.path_of(route.destination) if error.code in _OF_DESTINATION else None
         problems.add(named or (*path, error.where.rpartition(".")[2]), error.code, error.message)
     good = [route for _, route in left]
     with problems.gathered(("default_destination",)):

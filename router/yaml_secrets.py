@@ -102,12 +102,18 @@ def _written_out(key: str, text: str) -> list[str]:
     found = [text] if is_secret(key) else []
     found += [match["secret"] for match in _IN_URL.finditer(text)]
     found += [match["secret"] for match in _IN_QUERY.finditer(text) if is_secret(match["key"])]
-    return [secret for secret in found if secret and not _is_reference(secret)]
+    return [secret for secret in found if secret and not _is_reference(secret) and not _is_stray(secret)]
 
 
 def _is_reference(text: str) -> bool:
     found = [match for match in _REFERENCE.finditer(text) if match["kind"]]
     return bool(found) and not any(_otherwise(match["rest"]) for match in found)
+
+
+# Meant as a reference: `resolved` says what is wrong with it.
+def _is_stray(text: str) -> bool:
+    found = _REFERENCE.match(text)
+    return found is not None and found["stray"] is not None
 
 
 def _otherwise(rest: str) -> str:
@@ -156,7 +162,7 @@ def _variable(rest: str) -> str:
 def _content(rest: str) -> str:
     try:
         with Path(rest).open("rb") as file:
-            value = file.read(MOST_BYTES + 1).decode().removesuffix("\n").removesuffix("\r")
+            value = file.read(MOST_BYTES + 1).decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise _MissingError("secret.missing", f"{rest!r} cannot be read: {why}") from None

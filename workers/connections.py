@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from threading import Thread
+from typing import Final
 
 from router.check_routes import first_users
 from router.conditions import said
 from router.errors import ConfigError, FleetError
 from router.findings import Finding
+from router.hidden import without_hidden
 from router.route import Destination
 from router.table import RouteTable
 from workers.settings import broker_url, settings
 from workers.store import Store
 
+#: Seconds after which a destination that neither opens nor fails is given up.
+PATIENCE: Final = 20.0
 
-def reach_destinations(table: RouteTable, about_to: Callable[[str], None]) -> Iterator[Finding]:
+
+def reach_destinations(
+    table: RouteTable, about_to: Callable[[str], None], patience: float = PATIENCE
+) -> Iterator[Finding]:
     """Open each destination and close it again; yield those that do not let us.
 
     What opening makes is made: the folder of files, their ledger.
@@ -23,22 +31,37 @@ def reach_destinations(table: RouteTable, about_to: Callable[[str], None]) -> It
     Args:
         table: The routes.
         about_to: Told the name of each destination before it is opened, which may take a while.
+        patience: Seconds that each may take.
     """
     users = first_users(table)
     for name, destination in table.destinations().items():
         about_to(name)
-        yield from _reach(destination, users[name])
+        yield from _reach(destination, users[name], patience)
 
 
-def _reach(destination: Destination, route_id: str) -> Iterator[Finding]:
+# In a thread of its own, which nobody waits for longer: a destination of a user's own may do anything.
+def _reach(destination: Destination, route_id: str, patience: float) -> Iterator[Finding]:
+    raised: list[BaseException] = []
+    thread = Thread(target=_open_and_close, args=(destination, raised), daemon=True)
+    thread.start()
+    thread.join(patience)
+    if thread.is_alive():
+        message = f"did not open and close within {patience:g} seconds: find out what it waits for"
+        yield Finding("error", "destination.unreachable", route_id, "destination", message)
+    for error in raised:
+        if isinstance(error, ConfigError):
+            yield Finding("error", error.code, route_id, "destination", without_hidden(error.message))
+        else:
+            message = f"cannot be opened: {said(error)}"
+            yield Finding("error", "destination.unreachable", route_id, "destination", message)
+
+
+def _open_and_close(destination: Destination, raised: list[BaseException]) -> None:
     try:
         destination.open()
         destination.close()
-    except ConfigError as error:
-        yield Finding("error", error.code, route_id, "destination", error.message)
-    except Exception as error:  # a destination of a user's own may raise anything
-        message = f"cannot be opened: {said(error)}"
-        yield Finding("error", "destination.unreachable", route_id, "destination", message)
+    except BaseException as error:  # also what would end the process
+        raised.append(error)
 
 
 def reach_broker() -> Iterator[Finding]:

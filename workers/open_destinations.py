@@ -98,8 +98,8 @@ class OpenDestinations:
             return
         try:
             destination.close()
-        except Exception:
-            logger.exception("Destination did not close.", extra={"destination": name})
+        except Exception as error:  # said without its traceback, which may show a secret
+            logger.warning("Destination did not close: %s", said(error), extra={"destination": name})
 
 
 def _together(destination: Destination) -> AbstractContextManager[None]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from destinations.base import DataDestination
 from router.table import RouteTable
-from workers.store import Store
+from workers.envelope import QUEUE
+from workers.store import SERVED_FOR, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,10 @@ def report(store: Store, table: RouteTable | None = None) -> Report:
     totals, debts = found["totals"], dict(found["routes"])
     for route_id in [] if table is None else [route.route_id for route in table.by_priority()]:
         debts.setdefault(route_id, {})
-    routes = [_route(route_id, debts[route_id], table) for route_id in _ordered(debts, table)]
+    served = {name for name, seconds in found["silent"].items() if seconds < SERVED_FOR}
+    routes = [
+        _route(route_id, debts[route_id], table, route_id in served) for route_id in _ordered(debts, table)
+    ]
     return Report(
         accepted=totals.get("accepted", 0),
         replayed=totals.get("replayed", 0),
@@ -134,8 +138,8 @@ def report(store: Store, table: RouteTable | None = None) -> Report:
         batches=totals.get("batches", 0),
         dead_letters=found["dead_letters"],
         oldest=found["oldest"],
-        router_served=found["router_served"],
-        door_served=found["door_served"],
+        router_served="@router" in served,
+        door_served=f"@{QUEUE}" in served,
         ingress=found["ingress"],
         letter_bytes=totals.get("letter_bytes", 0),
         letter_limit=int(found["letters_mark"]),
@@ -152,7 +156,7 @@ def _ordered(debts: Mapping[str, Any], table: RouteTable | None) -> list[str]:
     return [name for name in known if name in debts] + sorted(name for name in debts if name not in known)
 
 
-def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None) -> RouteReport:
+def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None, served: bool) -> RouteReport:
     known = table is not None and route_id in table
     return RouteReport(
         route_id=route_id,
@@ -166,7 +170,7 @@ def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None) -> 
         parts=int(debt.get("parts", 0)),
         rate=debt.get("rate", 0.0),
         seconds=max(0.0, debt.get("last", 0.0) - debt.get("since", 0.0)),
-        served=bool(debt.get("served", False)),
+        served=served,
         known=known or table is None,
         written=_written(route_id, table) if known and table is not None else None,
     )

@@ -81,16 +81,24 @@ class Store:
 
     @classmethod
     def connect(cls, url: str, *, memory: int = 1 << 30, remember: int = 3600) -> Store:
-        """Return the store at a `redis://` URL; commands are repeated, which every script permits."""
-        client = redis.Redis.from_url(
-            url,
-            socket_timeout=10,
-            socket_connect_timeout=5,
-            socket_keepalive=True,
-            health_check_interval=30,
-            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 3),
-            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
-        )
+        """Return the store at a `redis://` URL; commands are repeated, which every script permits.
+
+        Raises:
+            ConfigError: ``settings``, if the URL cannot be read.
+        """
+        try:
+            client = redis.Redis.from_url(
+                url,
+                socket_timeout=10,
+                socket_connect_timeout=5,
+                socket_keepalive=True,
+                health_check_interval=30,
+                retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 3),
+                retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+            )
+        except ValueError:
+            how = "cannot be read: write redis://user:password@host:port/0, and %XX for signs such as / and @"
+            raise ConfigError("settings", "CANDLEFLEET_BROKER_URL", how) from None
         return cls(client, memory=memory, remember=remember)
 
     # -- accept and match ---------------------------------------------------------------------

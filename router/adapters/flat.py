@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from router.errors import DecodeError
-from router.from_frames import columns_of, is_frame
+from router.from_frames import FAULTS, columns_of, is_frame, of_arrow
 
 
 def flat(frame: Any) -> pl.DataFrame:
@@ -31,8 +31,8 @@ def flat(frame: Any) -> pl.DataFrame:
         return columns
     named = _with_index(frame)
     try:
-        return pl.DataFrame(pl.from_arrow(pa.Table.from_pandas(named, preserve_index=False)))
-    except (pa.ArrowException, pl.exceptions.PolarsError):
+        return of_arrow(pa.Table.from_pandas(named, preserve_index=False))
+    except FAULTS:
         return pl.DataFrame([_column(name, named[name]) for name in named.columns])
 
 
@@ -60,7 +60,7 @@ def _level_names(index: Any) -> list[str | None]:
 
 def _column(name: str, column: Any) -> pl.Series:
     try:
-        return pl.Series(name, pl.from_arrow(pa.array(column, from_pandas=True)))
-    except (pa.ArrowException, pl.exceptions.PolarsError):
+        return of_arrow(pa.table([pa.array(column, from_pandas=True)], [name])).to_series()
+    except FAULTS:
         values = column.astype(object).where(column.notna(), None)
         return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,3 +129,49 @@ tests = [
     assert said.code == 1
     assert "  routes.py: tests[1]\n" in said.out
     assert said.out.endswith("1 passed, 1 failed\n")
+
+
+NOISY = """\
+from destinations import MemoryDestination
+from router import Route, RouteTest
+
+print("loaded")
+
+
+class Noisy(MemoryDestination):
+    def __init__(self):
+        print("made")
+        super().__init__()
+
+    def open(self):
+        print("opened")
+
+
+def takes(point):
+    print("asked")
+    return True
+
+
+def leaves(point):
+    print("changed")
+    return point
+
+
+routes = [Route(route_id="a", condition=takes, transform=leaves, destination=Noisy())]
+tests = [RouteTest(name="one", points={}, routes=["a"])]
+"""
+
+
+@pytest.mark.parametrize(
+    "command", ["routes list", "routes check --connect", "routes test", "explain --point {point}"]
+)
+def test_what_code_of_a_routes_file_prints_is_not_in_the_way_of_programs(command, tmp_path, candlefleet):
+    (tmp_path / "routes.py").write_text(NOISY)
+    bar = {"timestamp": "2024-01-01T00:00:00Z", "open": 1, "high": 1, "low": 1, "close": 1}
+    names = {"symbol": "A", "timeframe": "1d", "asset_class": "equity", "source": "x"}
+    words = [word.replace("{point}", json.dumps(bar | names)) for word in command.split()]
+    environment = {"CANDLEFLEET_ROUTES": str(tmp_path / "routes.py"), "CANDLEFLEET_DIR": str(tmp_path)}
+    said = candlefleet(*words, "--json", environment=environment)
+    assert said.code == 0
+    assert json.loads(said.out)
+    assert "loaded" in said.err

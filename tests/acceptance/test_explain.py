@@ -105,7 +105,7 @@ def test_line_that_cannot_be_read_is_refused_by_its_place(explained, tmp_path):
     said = explained(f"{tmp_path}/bars.csv:2")
     assert said.code == 0
     assert "refused  at the door, for every reason below (bars.csv:2)" in said.out
-    assert "csv.columns: has 2 cells where the header has 10" in said.out
+    assert "csv.columns: has 2 cells where the first line has 10" in said.out
 
 
 def test_file_whose_name_ends_in_a_number_is_a_file(explained, tmp_path):

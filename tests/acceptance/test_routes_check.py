@@ -186,6 +186,14 @@ def test_broker_that_does_not_answer_is_one(checked):
     assert "hidden" not in said.out
 
 
+@pytest.mark.parametrize("url", ["redis://:hidden@127.0.0.1:port/0", "redis://:hid/den@127.0.0.1:1/0"])
+def test_broker_whose_url_cannot_be_read_is_said_without_it(checked, url):
+    said = checked(CLEAN, "--connect", CANDLEFLEET_BROKER_URL=url)
+    assert (said.code, said.out) == (2, "")
+    assert "CANDLEFLEET_BROKER_URL: cannot be read: write redis://user:password@host:port/0" in said.err
+    assert "hid" not in said.err
+
+
 def test_broker_is_asked_whether_it_keeps_what_it_is_given(checked, redis_url):
     assert checked(CLEAN, "--connect", CANDLEFLEET_BROKER_URL=redis_url).code == 0
     with closing(redis.Redis.from_url(redis_url)) as server:

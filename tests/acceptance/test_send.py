@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from router.errors import CandlefleetError
+from router.files import content_key
 from tests.acceptance.fleet_fixture import Crew, crew_at_work
 from tests.acceptance.test_cli import HEADER, csv_rows, row
+from workers.cli.send import send_files
 
 RAW = Path(__file__).parents[3] / "shared" / "data"
 ROUTES = """
@@ -145,6 +148,25 @@ def test_a_file_that_cannot_be_read_costs_no_other(own, candlefleet, tmp_path):
     )
     assert len(csv_rows(own.exports, "OTHERS_1m.csv")) == 2
     assert 0 < len(csv_rows(own.exports, "CUT_1m.csv")) < 60
+
+
+def test_a_file_that_changes_while_it_is_read_is_told_to_be_sent_again(own, tmp_path, monkeypatch):
+    path = tmp_path / "growing.csv"
+    path.write_text("\n".join([HEADER, row(1, "GROWS"), row(2, "GROWS")]) + "\n")
+
+    def key_then_growth(of: Path) -> str:
+        key = content_key(of)
+        with path.open("a") as file:
+            file.write(row(3, "GROWS")[:-4])
+        return key
+
+    monkeypatch.setattr("workers.cli.send.content_key", key_then_growth)
+    failed: list[CandlefleetError] = []
+    send_files([path], url=own.url, failed=failed.append)
+
+    assert [str(error) for error in failed] == [
+        "growing.csv: changed while it was read: send it again when it is complete [path]"
+    ]
 
 
 def test_a_mapping_file_says_what_options_say(own, candlefleet, tmp_path):

@@ -13,9 +13,12 @@ import pytest
 from ulid import ULID
 
 import workers.store
+from destinations import MemoryDestination
 from router.batch import PointBatch
 from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
+from router.route import Route
 from router.rows import Rows
+from router.table import RouteTable
 from tests.make import make_batch, make_frame
 from workers.records import Claim, Debt, Letter, Nudge, Rest, Verdict
 from workers.report import report
@@ -214,6 +217,16 @@ def test_a_route_that_owes_too_much_closes_the_door_until_it_owes_a_fifth_less(s
 
     deliver(store, halves[1:])
     assert store.accept(str(ULID()), make_batch()).verdict == "accepted"
+
+
+def test_a_route_that_never_owed_a_point_is_served_all_the_same(store: Store) -> None:
+    table = RouteTable(
+        Route(route_id=name, condition="true", destination=MemoryDestination()) for name in ("a", "b")
+    )
+    store.advertise(["a", "@router"])
+    found = report(store, table)
+    assert [(route.route_id, route.served) for route in found.routes] == [("a", True), ("b", False)]
+    assert (found.router_served, found.door_served) == (True, False)
 
 
 def test_a_door_closed_to_points_still_takes_dead_letters(store: Store) -> None:

@@ -282,3 +282,18 @@ def test_a_bar_that_lies_ahead_is_refused_by_its_start() -> None:
     assert starts(ahead.date().isoformat(), timeframe="1w", stamp="close") == [
         f"{ahead.date() - timedelta(days=7)}T00:00:00Z"
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "timeframe", "start"),
+    [
+        (1704067259999, "1m", "2024-01-01T00:00:00Z"),
+        (1704067259999999, "1m", "2024-01-01T00:00:00Z"),
+        ("2024-01-01T23:59:59.999Z", "1d", "2024-01-01T00:00:00Z"),
+        ("2024-02-29T23:59:59.999999Z", "1M", "2024-02-01T00:00:00Z"),
+        ("2024-01-01T00:00:59.5Z", "1m", "2023-12-31T23:59:59.500000Z"),
+    ],
+)
+def test_the_last_tick_of_a_bar_is_its_close(written: Any, timeframe: str, start: str) -> None:
+    assert starts(written, timeframe=timeframe, stamp="close") == [start]
+    assert starts(written, "", timeframe=timeframe, stamp="close")[0] == start

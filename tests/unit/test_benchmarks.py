@@ -11,7 +11,7 @@ from benchmarks.fleet import count_rows
 from benchmarks.latency import last_written, windows
 from benchmarks.limits import Write, fullest_second, rate
 from benchmarks.load import share
-from benchmarks.matching import conditions, differing, route_table
+from benchmarks.matching import conditions, differing, patterned, route_table
 from benchmarks.results import Figure, Goal, headlines, markdown, save
 from benchmarks.script_peer import light_points, route
 from destinations.csv_file import CSV_HEADER, encode_csv
@@ -148,7 +148,7 @@ def test_each_condition_means_the_same_as_sql_and_as_lambda():
 
 
 def test_conditions_said_to_differ_do():
-    assert len(set(differing(1000))) == 1000
+    assert len({*differing(1000), *patterned(1000)}) == 2000
 
 
 def test_busy_machine_gets_no_verdict():

@@ -522,3 +522,11 @@ def test_disk_without_room_is_named(blocks, severity, code, left, tmp_path, monk
     (finding,) = make_default(CSVDestination, tmp_path)
     assert (finding.severity, finding.code) == (severity, code)
     assert finding.message == f"{tmp_path}: its disk has {left} left"
+
+
+def test_destination_that_cannot_tell_its_obstacles_is_told_of():
+    odd = MemoryDestination()
+    odd.obstacles = lambda: 1 / 0
+    (one,) = found(make_route(destination=odd))
+    assert (one.severity, one.code, one.field) == ("error", "destination.error", "destination")
+    assert one.message == "obstacles() raised ZeroDivisionError: division by zero"

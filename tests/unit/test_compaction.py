@@ -125,6 +125,16 @@ def test_compact_tells_what_somebody_removed_and_goes_on(dataset: ParquetDestina
     assert len(data_files(dataset.path)) == 2
 
 
+def test_compact_does_not_call_failed_what_another_merged_meanwhile(dataset: ParquetDestination):
+    for timeframe in ("1m", "1h", "1d"):
+        write_in(2, dataset, make_batch(2, timeframe=timeframe))
+    compacting = compact(dataset)
+    assert next(compacting).file
+    assert len(list(compact(ParquetDestination(dataset.path, durability="process")))) == 2
+    assert list(compacting) == []
+    assert len(data_files(dataset.path)) == 3
+
+
 @pytest.mark.parametrize("spoil", ["row", "value"])
 def test_merge_leaves_files_alone_if_a_row_would_change(dataset: ParquetDestination, monkeypatch, spoil: str):
     batch = make_batch(10)

@@ -54,6 +54,6 @@ def test_both_files_match_the_same_bars(tables: list[RouteTable]):
 
 @pytest.mark.parametrize("name", ["routes.py", "routes.yaml"])
 def test_tests_of_the_examples_pass(name: str):
-    table, tests = load_routes_file(EXAMPLES / name)
+    table, tests, _ = load_routes_file(EXAMPLES / name)
     assert len(tests) == 4
     assert {where: run_test(test, table) for where, test in tests.items()} == {where: [] for where in tests}

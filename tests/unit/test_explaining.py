@@ -308,7 +308,7 @@ def test_refused_point_shows_every_reason_and_no_route():
 
 
 def test_what_cannot_be_read_at_all_is_refused():
-    row = Unreadable("a,b", (Reason("csv.columns", "", "has 2 cells where the header has 10"),))
+    row = Unreadable("a,b", (Reason("csv.columns", "", "has 2 cells where the first line has 10"),))
     found = explain(make_table("true"), [row])
     assert found.refused is not None
     assert found.refused.original == "a,b"

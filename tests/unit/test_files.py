@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from router.layout import Layout
 from router.lines import MAX_LINE
 from tests.make import make_point, make_values
 
+FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
 HEADER = "timestamp,open,high,low,close,volume,symbol,asset_class,timeframe,source"
 Write = Callable[..., Path]
 
@@ -185,11 +187,59 @@ def test_files_that_cannot_be_read_at_all_say_why(
     assert caught.value.code == code
 
 
+BINANCE = "1704067200000,1,2,0.5,1.5,7,1704067259999,10,3,5,5,0"
+
+
+@pytest.mark.parametrize(
+    ("line", "columns"),
+    [
+        (BINANCE, {}),
+        ("2024-01-01T00:00:00Z,1,2,0.5,1.5,7", {}),
+        ("1704067200,1.0,2.0,0.5,1.5,7,3", {name: str(at) for at, name in enumerate(FIELDS, 1)}),
+    ],
+    ids=["Binance", "six", "Kraken"],
+)
+def test_csv_without_a_header_is_read_by_position_from_its_first_line(
+    write: Write, line: str, columns: dict[str, str]
+) -> None:
+    constants = {"symbol": "BTC/USDT", "asset_class": "crypto", "timeframe": "1m", "source": "x"}
+    (chunk,) = read_bars(write(line, line), layout=Layout(columns=columns, constants=constants))
+    first, second = admit(chunk.rows).batch
+    assert first == second
+    assert (first.open, first.high, first.low, first.close, first.volume) == (1, 2, 0.5, 1.5, 7)
+    assert list(chunk.lines) == [1, 2]
+    assert chunk.bytes_read == chunk.bytes_total
+
+
+def test_csv_without_a_header_may_lack_the_volume(write: Write) -> None:
+    constants = {"symbol": "BTC/USDT", "asset_class": "crypto", "timeframe": "1m", "source": "x"}
+    (chunk,) = read_bars(write("1704067200,1,2,0.5,1.5"), layout=Layout(constants=constants))
+    (point,) = admit(chunk.rows).batch
+    assert (point.close, point.volume) == (1.5, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'"timestamp";"open";"close"\n', "parted by ';': write commas"),
+        (b"timestamp,open\r1,2\r", "holds a lone carriage return: end lines with a line feed"),
+        (b'"timestamp,open\n', "quotes do not close before a comma"),
+        (b"2024.01.02,00:00,1,2,1,1,3\n", "have no names, and 7 values: say by position which is which"),
+        (gzip.compress(HEADER.encode())[:12], "is damaged: its gzip data cannot be unpacked further"),
+    ],
+    ids=["quoted semicolons", "carriage returns", "open quote", "no header", "damaged"],
+)
+def test_a_header_that_cannot_be_read_says_what_it_is(write: Write, content: bytes, words: str) -> None:
+    path = write(content.removesuffix(b"\n"))
+    with pytest.raises((ConfigError, DecodeError), match=words):
+        list(read_bars(path))
+
+
 def test_files_of_unknown_suffix_are_read_by_their_content(write: Write) -> None:
     assert len(symbols(write(HEADER, make_line(), name="bars.txt"))) == 1
     assert len(symbols(write(make_json_line(), name="bars"))) == 1
-    with pytest.raises(ConfigError, match=r"bars\.xlsx: has none of the suffixes \.csv, .*name its --format"):
-        list(read_bars(write(b"PK\x03\x04\x14\0\6\0", name="bars.xlsx")))
+    with pytest.raises(ConfigError, match=r"bars\.db: has none of the suffixes \.csv, .*name its --format"):
+        list(read_bars(write(b"SQLite format 3\0", name="bars.db")))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

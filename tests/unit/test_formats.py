@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
 import lzma
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from router.admission import admit
 from router.errors import ConfigError, DecodeError
 from router.files import Chunk, read_bars
 from router.layout import Layout
+from router.sources import HEAD
 from tests.make import make_frame
 
 LAYOUT = Layout(constants={"symbol": "BTC/USD", "timeframe": "1m", "asset_class": "crypto", "source": "tv"})
@@ -83,6 +87,13 @@ def arrow_stream(frame: pl.DataFrame) -> bytes:
     file = io.BytesIO()
     with pa.ipc.new_stream(file, frame.to_arrow().schema) as writer:
         writer.write_table(frame.to_arrow(), max_chunksize=7)
+    return file.getvalue()
+
+
+def arrow_table(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    with pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
     return file.getvalue()
 
 
@@ -262,6 +273,94 @@ def test_dictionaries_dates_and_zones_of_other_libraries_are_read() -> None:
     assert points(read(parquet(frame))).equals(expected(bars(3)))
 
 
+MOMENTS = ["2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"]
+MIDNIGHTS = pa.array([datetime.fromisoformat(text) for text in MOMENTS], pa.timestamp("us", "UTC"))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *(MIDNIGHTS.cast(pa.timestamp(unit, "+05:30"), safe=False) for unit in ("s", "ms", "us", "ns")),
+        MIDNIGHTS.cast(pa.timestamp("ns", "Asia/Kolkata")),
+        MIDNIGHTS.cast(pa.date32()),
+        MIDNIGHTS.cast(pa.date64()),
+        MIDNIGHTS.cast(pa.timestamp("s")).cast(pa.int64()).cast(pa.decimal128(38, 0)),
+        MIDNIGHTS.cast(pa.timestamp("s")).cast(pa.int64()).cast(pa.decimal256(40, 2)),
+        pa.array(MOMENTS).dictionary_encode(),
+        pa.array([text[:10] for text in MOMENTS]).dictionary_encode(),
+        pa.array([text.removesuffix("Z") + "+00:00" for text in MOMENTS], pa.string_view()),
+    ],
+    ids=lambda column: str(column.type).partition("<")[0],
+)
+def test_timestamps_of_tables_are_read_whatever_their_type(column: pa.Array) -> None:
+    prices = pa.array([Decimal("1.10"), Decimal("1.10")], pa.decimal256(40, 2))
+    named = dict.fromkeys(("open", "high", "low", "close"), prices)
+    layout = Layout(constants=dict(LAYOUT.constants, timeframe="1d"))
+    (chunk,) = read_bars(io.BytesIO(arrow_table(pa.table({"timestamp": column, **named}))), layout=layout)
+    batch = admit(chunk.rows).batch
+    assert batch.frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list() == MOMENTS
+    assert batch.frame["close"].to_list() == [1.1, 1.1]
+    assert chunk.understood.time.partition(";")[0] in TIMES
+
+
+TIMES = ("with their zone", "days, as midnight UTC", "seconds since 1970, by their size")
+
+
+@pytest.mark.parametrize("columns", [{}, {"open": "open"}], ids=["found", "named"])
+def test_a_column_that_is_there_twice_can_be_no_field(columns: dict[str, str]) -> None:
+    table = bars(3).to_arrow()
+    layout = Layout(columns=columns, constants=LAYOUT.constants)
+    data = arrow_table(table.append_column("open", table["open"]))
+    with pytest.raises(ConfigError, match="has the column 'open' twice: rename one of them"):
+        list(read_bars(io.BytesIO(data), layout=layout))
+
+
+@pytest.mark.parametrize("write", [parquet, arrow_file, arrow_stream], ids=lambda write: write.__name__)
+def test_a_table_damaged_anywhere_is_told_or_read(write: Callable[[pl.DataFrame], bytes]) -> None:
+    whole = write(
+        bars(8).with_columns(ticker=pl.lit("BTC/USD"), timestamp=pl.Series(["2024-01-01 00:00"] * 8))
+    )
+    layout = Layout(constants=LAYOUT.constants, zone="UTC")
+    for at in range(8, len(whole), 3):
+        damaged = io.BytesIO(whole[:at] + bytes([whole[at] ^ 0xAD]) + whole[at + 1 :])
+        with contextlib.suppress(ConfigError, DecodeError):
+            for chunk in read_bars(damaged, layout=layout):
+                admit(chunk.rows)
+
+
+def test_text_of_a_table_that_is_no_text_is_damage() -> None:
+    table = pa.table(dict.fromkeys(("timestamp", "open", "high", "low", "close"), NO_TEXT))
+    with pytest.raises(DecodeError, match="Invalid UTF8"):
+        read(arrow_table(table))
+
+
+NO_TEXT = pa.StringArray.from_buffers(1, pa.array([0, 2], pa.int32()).buffers()[1], pa.py_buffer(b"\xc3("))
+
+
+def test_what_stands_behind_a_stream_of_arrow_is_not_left_out_without_a_word() -> None:
+    chunks = read_bars(io.BytesIO(arrow_stream(bars(5)) * 2), layout=LAYOUT)
+    assert len(next(chunks)) == 5
+    with pytest.raises(DecodeError, match=r"stream ends before the file does: .*up to stream row 5 was read"):
+        next(chunks)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "words"),
+    [
+        (b"PARE" + bytes(20), "bars.parquet", "is encrypted: write it without encryption"),
+        (b"PK\x03\x04" + b"\1" * 20, "bars.csv", "is a zip archive or a spreadsheet: unpack it"),
+        (b"\x04\x22\x4d\x18" + bytes(20), "bars.csv.lz4", "is packed as lz4: unpack it"),
+        (gzip.compress(gzip.compress(csv(bars(3)))), "bars.csv.gz", "is packed twice: unpack it once"),
+        (parquet(pl.DataFrame()), "bars.parquet", "as in --map timestamp=COLUMN (it has none)"),
+    ],
+    ids=["encrypted", "zip", "lz4", "twice", "no columns"],
+)
+def test_files_of_other_kinds_say_what_to_do(data: bytes, name: str, words: str) -> None:
+    with pytest.raises((ConfigError, DecodeError)) as caught:
+        read(data, name)
+    assert words in caught.value.message
+
+
 @pytest.mark.parametrize("data", [b"", csv(bars(3))], ids=["nothing", "CSV"])
 def test_what_is_no_table_is_not_read_as_one(data: bytes) -> None:
     with pytest.raises(DecodeError) as caught:
@@ -298,8 +397,13 @@ def test_a_large_document_is_refused_before_it_fills_memory(monkeypatch: pytest.
     ("document", "error", "words"),
     [
         ("5", ConfigError, "holds no bars: write a list of points"),
-        ('{"foo": 1}', ConfigError, "without one list of rows (it has foo)"),
-        ('{"a": [[1]], "b": [[2]]}', ConfigError, "without one list of rows (several: a, b)"),
+        ('{"foo": 1}', ConfigError, "holds no list of rows (it has foo): write a list of points"),
+        ('{"a": [[1]], "b": [[2]]}', ConfigError, "holds several lists of rows (a, b): send each alone"),
+        (
+            '{"bars": {"AAPL": [{"t": 1}], "MSFT": [{"t": 1}]}}',
+            ConfigError,
+            "holds several lists of rows (bars.AAPL, bars.MSFT): send each alone, with its --symbol",
+        ),
         ('{"open": [1, 2], "close": [1]}', ConfigError, "not of one length: open 2, close 1"),
         ('[{"a": 1, "a": 2}]', DecodeError, "'a' is given twice"),
         ("[{", DecodeError, "not JSON at line 1, column 3"),
@@ -323,6 +427,87 @@ def test_rows_without_names_have_five_or_six_values() -> None:
         *["envelope.shape"] * 2,
         "required",
     ]
+
+
+ROW = [1_704_067_200, 1.0, 2.0, 0.5, 1.5, 7.0]
+OBJECT = dict(zip("tohlcv", ROW, strict=True))
+KLINE = [1_704_067_200_000, *map(str, ROW[1:]), 1_704_067_259_999, "10", 3, "5", "5", "0"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [KLINE],
+        {"symbol": "AAPL", "bars": [OBJECT], "next_page_token": None},
+        {"bars": {"AAPL": [{**OBJECT, "n": 3, "vw": 1.2}]}, "next_page_token": None},
+        {"ticker": "AAPL", "resultsCount": 1, "results": [{**OBJECT, "n": 3}], "status": "OK"},
+        {"s": "ok", **{name: [value] for name, value in OBJECT.items()}},
+        {"data": {"pair": "BTC/USD", "ohlc": [OBJECT]}},
+        {"retCode": 0, "result": {"category": "spot", "list": [ROW]}, "time": 1},
+        {"error": [], "result": {"XXBTZUSD": [ROW], "last": 1}},
+    ],
+    ids=["Binance", "Alpaca", "Alpaca, by symbol", "Polygon", "UDF", "Bitstamp", "lists", "no errors"],
+)
+@pytest.mark.parametrize("indent", [None, 1], ids=["one line", "many"])
+def test_rows_are_found_in_the_answers_of_exchanges(answer: Any, indent: int | None) -> None:
+    (chunk,) = read(json.dumps(answer, indent=indent).encode(), "answer.json")
+    (point,) = admit(chunk.rows).batch
+    assert point.timestamp.isoformat() == "2024-01-01T00:00:00+00:00"
+    assert (point.open, point.high, point.low, point.close, point.volume) == tuple(ROW[1:])
+
+
+KRAKEN = {"error": [], "result": {"XXBTZUSD": [[*ROW[:5], 1.2, 7.0, 3]], "last": 1_704_067_200}}
+COINBASE = [[1_704_067_200, 0.5, 2.0, 1.0, 1.5, 7.0]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "columns"),
+    [
+        (KRAKEN, {"timestamp": "1", "open": "2", "high": "3", "low": "4", "close": "5", "volume": "7"}),
+        (COINBASE, {"low": "2", "high": "3", "open": "4"}),
+    ],
+    ids=["Kraken", "Coinbase"],
+)
+def test_values_without_names_are_named_by_their_position(answer: Any, columns: dict[str, str]) -> None:
+    layout = Layout(columns=columns, constants=LAYOUT.constants)
+    (chunk,) = read_bars(io.BytesIO(json.dumps(answer).encode()), layout=layout)
+    (point,) = admit(chunk.rows).batch
+    assert (point.open, point.high, point.low, point.close, point.volume) == tuple(ROW[1:])
+
+
+def test_a_position_that_was_said_to_be_something_is_nothing_else() -> None:
+    columns = {"source": "1", "timestamp": "2", "open": "3", "high": "4", "low": "5", "close": "6"}
+    layout = Layout(columns=columns, constants=LAYOUT.constants)
+    (chunk,) = read_bars(io.BytesIO(json.dumps([["here", *ROW[:5]]]).encode()), layout=layout)
+    (point,) = admit(chunk.rows).batch
+    assert (point.source, point.close, point.volume) == ("here", ROW[4], None)
+
+
+@pytest.mark.parametrize("form", [None, "json"])
+def test_lists_in_a_point_are_no_rows(form: str | None) -> None:
+    point = {**OBJECT, "tags": [{"a": 1}], "more": {"tags": [{"a": 1}]}}
+    lines = 1 if form else 2
+    (chunk,) = read(b"\n".join([json.dumps(point).encode()] * lines), format=form)
+    assert len(admit(chunk.rows).batch) == lines
+
+
+def test_rows_of_another_length_say_how_to_name_their_values() -> None:
+    with pytest.raises(ConfigError, match=r"have no names, and 8 values: say by position .* --map open=2 "):
+        read(json.dumps(KRAKEN).encode(), "kraken.json")
+
+
+def test_a_long_line_that_is_cut_behind_a_brace_is_a_document_all_the_same() -> None:
+    answer = json.dumps({"results": [OBJECT] * 10_000}, separators=(",", ":")).encode()
+    assert len(answer) > 2 * HEAD
+    spaces = HEAD - 1 - answer.rindex(b"}", 0, HEAD)
+    (chunk,) = read(answer.replace(b"[", b" " * spaces + b"[", 1))
+    assert len(admit(chunk.rows).batch) == 10_000
+
+
+def test_a_list_on_each_line_is_told_what_to_write_instead() -> None:
+    (chunk,) = read(b"[1704067200, 1, 2, 1, 2]\n", "bars.ndjson")
+    (refused,) = admit(chunk.rows).refused
+    assert "write one object per line, or all of it as one JSON list" in str(refused.reasons[0])
 
 
 def test_nanoseconds_of_json_keep_their_digits() -> None:

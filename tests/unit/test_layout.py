@@ -90,7 +90,8 @@ def test_two_columns_for_one_field_are_an_error_that_says_how_to_choose() -> Non
 
 def test_all_that_is_missing_is_named_at_once_with_what_gives_it() -> None:
     assert fault(["Date", "Opens", "High", "Low"], columns={"volume": "Vol."}) == (
-        "bars.csv: has no column 'Vol.'; has no column for open (did you mean 'Opens'?), close: "
+        "bars.csv: has no column 'Vol.' (it has 'Date', 'Opens', 'High', 'Low'); "
+        "has no column for open (did you mean 'Opens'?), close: "
         "name it, as in --map open=COLUMN (it has 'Date', 'Opens', 'High', 'Low'); "
         "does not say symbol, asset_class, timeframe, source: "
         "give --symbol, --asset-class, --timeframe, --source [columns]"
@@ -169,3 +170,9 @@ def test_an_empty_mapping_says_nothing(tmp_path: Path) -> None:
 def test_a_mapping_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
         read_mapping(tmp_path / "none.yaml")
+
+
+def test_a_column_that_is_taken_is_not_suggested_and_those_that_there_are_are_named() -> None:
+    said = fault(["t", "o", "h", "low", "c"], constants=ALL, columns={"high": "low", "volume": ""})
+    assert "has no column '' (it has 't', 'o', 'h', 'low', 'c')" in said
+    assert "has no column for low: name it, as in --map low=COLUMN" in said

@@ -20,6 +20,8 @@ def test_anything_else_is_no_name(name):
     [
         ("batchsize", " (did you mean 'batch_size'?)"),
         ("NAME", " (did you mean 'name'?)"),
+        ("COND", " (did you mean 'condition'?)"),
+        ("co", ""),
         ("xyz", ""),
     ],
 )

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from destinations import part_files
 from destinations import root as root_module
 from destinations.files import FileWrite
 from destinations.part_files import PartFiles
@@ -68,7 +71,7 @@ MERGED = FileWrite("a/part.txt", "lines", 3, b"0 1 2")
 
 def test_parts_are_named_in_the_order_they_were_written(make: Make, tmp_path: Path):
     names = three(make())
-    assert [name.rsplit("-", 1)[0] for name in names] == [f"a/part-0000000{n}" for n in (1, 2, 3)]
+    assert names == sorted(names)
     assert [(tmp_path / "bars" / name).read_text() for name in names] == ["0", "1", "2"]
 
 
@@ -81,6 +84,20 @@ def test_parts_never_have_a_name_twice_though_the_ledger_was_set_back(make: Make
             path.unlink()
     make().commit(batch, into("a"))
     assert texts(tmp_path / "bars") == ["0", "0"]
+
+
+def test_parts_are_named_after_those_of_a_ledger_that_was_lost(make: Make, tmp_path: Path):
+    old = three(make())
+    shutil.rmtree(tmp_path / ".bars.candlefleet")
+    new = three(make())
+    assert max(old) < min(new)
+
+
+def test_parts_are_named_in_order_though_the_clock_went_back(make: Make, monkeypatch):
+    ledger = make()
+    old = three(ledger)
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    assert three(ledger)[:3] == old
 
 
 def test_parts_and_folders_are_not_for_everybody(make: Make, tmp_path: Path):
@@ -221,7 +238,7 @@ def test_replaced_parts_are_one_with_the_number_of_the_first(make: Make, tmp_pat
     assert found is not None
     assert texts(tmp_path / "bars") == ["0 1", "2"]
     assert sorted(ledger.files()) == sorted([found, FileTally(names[2], 1, 1)])
-    assert found.name.startswith("a/part-00000001-")
+    assert found.name.rsplit("-", 1)[0] == names[0].rsplit("-", 1)[0]
 
 
 def test_replaced_parts_leave_files_of_others_and_the_folders_mode_alone(
@@ -256,7 +273,36 @@ def test_replaced_parts_leave_a_file_alone_that_came_at_the_last_moment(
     assert texts(folder) == ["0 1 2"]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL, errno.EBUSY])
+def test_replaced_parts_are_still_listed_by_who_had_opened_their_folder(make: Make, tmp_path: Path):
+    ledger, folder = make(), tmp_path / "bars" / "a"
+    names = three(ledger)
+    with os.scandir(folder) as opened:
+        assert ledger.replace(names, MERGED) is not None
+        assert ledger.commit(make_batch(1), into("b")) == 1
+        listed = [entry.name for entry in opened]
+    assert sorted(listed) == [Path(name).name for name in names]
+    assert not any((folder / name).exists() for name in listed)
+
+
+def test_replaced_parts_are_removed_once_nobody_can_be_listing_them(make: Make, tmp_path: Path, monkeypatch):
+    ledger = make()
+    assert ledger.replace(three(ledger), MERGED) is not None
+    assert staged(ledger) != []
+    monkeypatch.setattr(part_files, "LISTING", 0.0)
+    ledger.remove_replaced()
+    assert staged(ledger) == []
+    assert texts(tmp_path / "bars") == ["0 1 2"]
+
+
+def test_replaced_parts_are_removed_though_the_clock_went_back(make: Make, monkeypatch):
+    ledger = make()
+    assert ledger.replace(three(ledger), MERGED) is not None
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    ledger.remove_replaced()
+    assert staged(ledger) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL, errno.EBUSY, errno.EACCES])
 def test_parts_stay_where_a_file_system_cannot_exchange_folders(
     make: Make, tmp_path: Path, monkeypatch, code: int
 ):
@@ -268,7 +314,7 @@ def test_parts_stay_where_a_file_system_cannot_exchange_folders(
         return -1
 
     monkeypatch.setattr(root_module, "swap_names", refuse)
-    with pytest.raises(UnavailableError, match="cannot exchange two folders"):
+    with pytest.raises(UnavailableError, match=f"cannot exchange two folders.*{os.strerror(code)}"):
         ledger.replace(names, MERGED)
     assert texts(tmp_path / "bars") == ["0", "1", "2"]
     assert ledger.files() == before

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import reduce
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,6 +19,7 @@ from router.conditions import compile_condition
 from router.errors import ConditionError
 from router.plan import Plan
 from router.sql import translate
+from router.thresholds import OPPOSITES
 from tests.make import make_batch, make_days, make_values
 
 SYMBOLS = ["BTC/USDT", "ETH", "\u00e9", "e\u0301", "x" * 40, "\N{WHITE SMILING FACE}"]
@@ -75,6 +80,21 @@ EXPRS = [
 ]
 
 
+VALUES = [
+    *(pl.col("volume"), pl.col("low") - pl.col("open"), (pl.col("close") / pl.col("open") - 1).abs()),
+    *(pl.col("technical_indicators").map.get("rsi"), pl.col("volume").fill_null(0), pl.lit(1.0)),
+    *(
+        pl.when(pl.col("is_realtime")).then("volume"),
+        pl.col("volume").cast(pl.Float32),
+        pl.col("is_realtime"),
+    ),
+]
+ODD = [math.nan, math.inf, -math.inf, -0.0, 5e-324, 2.0**53, 2.0**53 + 2, 1e300]
+LITERALS = [*map(pl.lit, [*NUMBERS, *ODD, 0, 1, 2**53 + 1, -(2**62), 2**70, True, None])]
+LITERALS += [pl.lit(1.1, dtype=pl.Float32), pl.lit(Decimal("2.5")), pl.lit(pl.Series([2.5]))]
+RANDOM = st.floats() | st.integers(-(2**64), 2**64)
+
+
 def quoted(text: str) -> st.SearchStrategy[pl.Expr]:
     values = QUOTED if text in TEXTUAL else list(map(str, NUMBERS))
     return st.sampled_from(values).map(lambda value: translate(text.format(value)))
@@ -108,7 +128,7 @@ POINTS = st.fixed_dictionaries(
         "open": st.sampled_from(NUMBERS),
         "low": st.sampled_from(NUMBERS),
         "close": st.sampled_from([*NUMBERS, -0.0]),
-        "volume": st.sampled_from([*NUMBERS, None]),
+        "volume": st.sampled_from([*NUMBERS, *ODD, None]) | st.floats(),
         "is_realtime": st.booleans(),
         "technical_indicators": st.sampled_from(
             [None, {}, {"rsi": 1.0}, {"rsi": float("nan")}, {"rsi": None, "macd": 2.5}]
@@ -148,6 +168,80 @@ def rows_of(frame: pl.DataFrame, expr: pl.Expr) -> int | None:
 @given(st.lists(CONDITIONS, min_size=1, max_size=12), batches())
 def test_conditions_decide_together_what_each_decides_alone(exprs: list[pl.Expr], batch: PointBatch) -> None:
     assert Plan(exprs).decide(batch) == [rows_of(batch.frame, expr) for expr in exprs]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(VALUES),
+    st.sampled_from([*OPPOSITES]),
+    st.lists(st.sampled_from(LITERALS) | RANDOM.map(pl.lit), min_size=4, max_size=12),
+    st.lists(CONDITIONS, max_size=3),
+    batches(),
+)
+def test_many_numbers_are_compared_as_polars_compares_each(
+    value: pl.Expr, compare: Any, numbers: list[pl.Expr], others: list[pl.Expr], batch: PointBatch
+) -> None:
+    terms = [made for n in numbers for made in (compare(value, n), ~compare(n, value))]
+    exprs = [*terms, *(one & other for one, other in zip(terms, others, strict=False))]
+    alone = [rows_of(batch.frame, expr) for expr in exprs]
+    found = Plan(exprs).decide(batch)
+    for joined, term in zip(range(len(terms), len(exprs)), alone, strict=False):
+        if term is None:  # what has a term that raises is decided by itself afterwards, whatever comes of it
+            found[joined] = alone[joined]
+    assert found == alone
+
+
+@pytest.mark.parametrize("compare", OPPOSITES)
+@pytest.mark.parametrize("value", VALUES, ids=str)
+def test_every_number_is_compared_as_polars_compares_it(value: pl.Expr, compare: Any) -> None:
+    volumes = pl.Series("volume", [*NUMBERS, *ODD, None])
+    batch = PointBatch(make_days("A" * len(volumes)).frame.with_columns(volumes))
+    exprs = [made for n in LITERALS for made in (compare(value, n), ~compare(n, value))]
+    assert Plan(exprs).decide(batch) == [rows_of(batch.frame, expr) for expr in exprs]
+
+
+@pytest.mark.parametrize("compare", OPPOSITES)
+def test_every_time_is_compared_as_polars_compares_it(compare: Any) -> None:
+    batch = PointBatch.concat([make_days("ABCDEF", is_realtime=True), make_days("AB", is_realtime=False)])
+    known = pl.when("is_realtime").then("timestamp")
+    times = [*batch.frame["timestamp"], datetime(1, 1, 1, tzinfo=UTC), datetime(2024, 1, 3, 1)]
+    exprs = [compare(value, time) for time in times for value in (pl.col("timestamp"), known)]
+    for some in (exprs, exprs[:3]):
+        assert Plan(some).decide(batch) == [rows_of(batch.frame, expr) for expr in some]
+
+
+@pytest.mark.parametrize(
+    "text", ["volume * 2 {} {}", "{1} {0} close", "not -close {} -{}", "timestamp {} '2024-01-{:02}'"]
+)
+def test_many_numbers_are_no_tests_of_polars(text: str) -> None:
+    plan = Plan([translate(text.format(compare, n)) for compare in ("<", ">=") for n in range(10, 30)])
+    assert (len(plan.tests), [*map(len, plan.numbers.values())]) == (0, [20, 20])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        make_days(SYMBOLS * 100),
+        make_days([*SYMBOLS * 100, *map(str, range(100))]).slice(1, 600),
+        PointBatch.concat([make_days(SYMBOLS * 60), make_days(SYMBOLS[::-1] * 60, source="e")]),
+        PointBatch(make_days([*SYMBOLS * 99, "1"]).frame),
+        make_days(map(str, range(600))),
+    ],
+    ids=["whole", "a piece", "joined", "columns", "a word a row"],
+)
+def test_tests_of_a_few_words_decide_what_they_decide_of_rows(batch: PointBatch) -> None:
+    texts = [*TEXTUAL, "symbol ilike {}", "source like {}", "symbol like 'e%' and source >= {}"]
+    exprs = [translate(text.format(word)) for text in texts for word in QUOTED]
+    exprs += [pl.col("symbol").cast(pl.Int64) > 0, *filter(usable, EXPRS)]
+    plan = Plan(exprs)
+    assert len(plan.patterns["symbol"]) > len(QUOTED)
+    assert plan.decide(batch) == [rows_of(batch.frame, expr) for expr in exprs]
+
+
+def test_value_that_raises_fails_its_own_conditions_alone():
+    value = pl.col("symbol").cast(pl.Int64) * 1.0
+    exprs = [compared for n in range(5) for compared in (value > n, pl.col("close") > n)]
+    assert Plan(exprs).decide(make_days(["1", "A"], close=1.5)) == [None, 0b11] * 2 + [None, 0] * 3
 
 
 @pytest.mark.parametrize("expr", EXPRS, ids=str)

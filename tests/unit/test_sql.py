@@ -8,6 +8,7 @@ import pytest
 from router.batch import PointBatch
 from router.errors import ConditionError
 from router.points import NormalizedDataPoint
+from router.schema import TIMEFRAMES
 from router.sql import translate
 
 BASE = {
@@ -148,6 +149,7 @@ FORBIDDEN = [
     ("read_csv('x.csv') > 1", "read_csv is not declared"),
     ("cast(close as int) > 1", "cast is not declared"),
     ("close::int > 1", "cast is not declared"),
+    ("timestamp > date '2024-01-01'", "a time is text, as in timestamp >= '2024-01-01'"),
     ("case when close > 1 then true end", "case is not declared"),
     ("current_user = 'x'", "current_user is not declared"),
     ("power(9, 9) > close", "is not declared"),
@@ -156,6 +158,10 @@ UNKNOWN = [
     ("tmeframe == '1d'", "did you mean 'timeframe'"),
     ("CLOSE > 1", "did you mean 'close'"),
     ('close > "abc"', "text stands in single quotes"),
+    ('"clsoe" > 1', "did you mean 'close'"),
+    ("symbol = AAPL", "no field 'AAPL' (text stands in single quotes)"),
+    ("symbol in (OPEN, SOL)", "no field 'OPEN' (text stands in single quotes)"),
+    ("timeframe = daily", "no field 'daily' (text stands in single quotes)"),
     ("zzz is null", "no field 'zzz'"),
 ]
 VALUES = [
@@ -194,6 +200,36 @@ def test_text_is_refused_with_its_code_and_the_reason(text, code, message):
         translate(text)
     assert refusal.value.code == code
     assert message in refusal.value.message
+
+
+def test_mistakes_in_several_clauses_are_said_at_once():
+    with pytest.raises(ConditionError) as refusal:
+        translate("volum > 1 and (foo(close) > 1 or close = 'abc') and not volum > 2 and timeframe = '1D'")
+    assert refusal.value.code == "condition.unknown_field"
+    assert refusal.value.message == (
+        "a point has no field 'volum' (did you mean 'volume'?); "
+        "foo is not declared; functions are abs, coalesce, lower, upper; "
+        "close is a number and 'abc' is text; "
+        "no timeframe is '1D' (did you mean '1d'?); known: " + ", ".join(TIMEFRAMES)
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["close > 10 -- and volume > 1\n", "close > 10 -- rising and\n", "close > 1 --or close < 0"]
+)
+def test_comment_that_takes_clauses_away_is_refused(text):
+    with pytest.raises(
+        ConditionError, match=r"takes clauses away here: write /\* … \*/ \[condition\.syntax\]"
+    ):
+        translate(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["close > 10 -- rising and\n and volume > 1", "close > 10 /* or not */", "close > 10 -- an ordinary one"],
+)
+def test_comment_that_takes_nothing_away_may_stand(text):
+    assert verdict(text) is True
 
 
 def test_file_named_in_a_condition_is_never_opened(tmp_path, monkeypatch):

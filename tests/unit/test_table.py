@@ -101,3 +101,13 @@ def test_adding_and_removing_make_other_tables():
     assert (table.route_ids, more.route_ids) == (["a"], ["a", "b"])
     assert more.without_route("a").route_ids == ["b"]
     assert more.without_route("a").default_destination is table.default_destination
+
+
+@pytest.mark.parametrize("owns", [lambda: 1 / 0, lambda: None, lambda: ["folder"]])
+def test_destination_whose_places_cannot_be_told_is_refused(owns):
+    nowhere = Nowhere("mine")
+    nowhere.owns = owns
+    with pytest.raises(ConfigError) as refusal:
+        RouteTable([make_route("a", destination=nowhere)])
+    assert (refusal.value.code, refusal.value.where) == ("destination.error", "mine.destination")
+    assert refusal.value.message.startswith("owns() gives the places it writes to, and raised ")

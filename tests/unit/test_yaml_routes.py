@@ -20,8 +20,8 @@ from destinations import (
     load_routes,
     load_routes_file,
 )
-from router import ConfigError, RoutePriority, RoutesFileError, RouteTable
-from router.conditions import ColumnCondition, PointCondition
+from router import ConfigError, RoutePriority, RoutesFileError, RouteTable, hidden
+from router.conditions import ColumnCondition, PointCondition, said
 
 Load = Callable[[str], RouteTable]
 
@@ -131,6 +131,7 @@ def test_tests_are_refused_with_the_rest_of_the_file(load: Load):
           - {name: one, points: {symbol: 5}, rutes: [a]}
           - {points: {}}
           - 5
+          - {name: 5, points: [], routes: [b]}
         """,
     )
     assert [line.removeprefix("routes.yaml:") for line in lines] == [
@@ -139,7 +140,12 @@ def test_tests_are_refused_with_the_rest_of_the_file(load: Load):
         "6: tests[1].points.symbol: must be text, and 5 is not: put it in quotes [type]",
         "6: tests[1].rutes: a test has no field 'rutes' (did you mean 'routes'?) [unknown_field]",
         "7: tests[2].name: missing: a test needs one [required]",
+        "7: tests[2].routes: missing: name the routes that take the points, or say that they are invalid "
+        "[required]",
         "8: tests[3]: must be a test, a mapping of fields, not a number [type]",
+        "9: tests[4].name: must be text, and 5 without quotes is a number: write '5' [type]",
+        "9: tests[4].points: must be fields of a point, as a mapping, not [] [type]",
+        "9: tests[4].routes[0]: there is no 'b' [route.unknown]",
     ]
 
 
@@ -197,6 +203,8 @@ def test_file_without_routes_may_have_a_default_destination(load: Load):
 
 BESIDE = """\
 import polars as pl
+from enum import Enum
+from pydantic import BaseModel, Field, SecretStr
 from destinations import DataDestination, MemoryDestination
 
 rising = pl.col("close") > pl.col("open")
@@ -221,6 +229,26 @@ class Nameless(DataDestination):
 class Broken(MemoryDestination):
     def __init__(self, url):
         raise OSError(f"cannot resolve {url}")
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+class Server(BaseModel):
+    host: str
+    port: int
+
+class Typed(MemoryDestination):
+    def __init__(
+        self, server: Server, colour: Colour, key: SecretStr, tags: list[str], ports: dict[str, int]
+    ):
+        super().__init__()
+        self.given = server, colour, key, tags, ports
+
+class Model(BaseModel, DataDestination):
+    host: str
+    port: int = Field(1, le=9)
+    def write_batch(self, batch): ...
 """
 
 
@@ -276,6 +304,54 @@ def test_arguments_that_are_references_are_what_the_class_takes(load: Load, monk
             destination: {kind: "beside_yaml:Own", places: [], ratio: "${env:RATIO}", colour: "${env:COLOUR}"}
     """)
     assert table.route("a").destination.given == ((), 0.5, {"colour": "007"})
+
+
+@pytest.mark.usefixtures("beside")
+def test_arguments_are_read_as_any_type_that_pydantic_knows(load: Load, monkeypatch):
+    monkeypatch.setenv("WORD", "tr0ub4dor")
+    table = load("""\
+        routes:
+          - route_id: a
+            condition: "true"
+            destination:
+              kind: beside_yaml:Typed
+              server: {host: h, port: 1}
+              colour: red
+              key: "${env:WORD}"
+              tags: [a]
+              ports: {a: 1}
+    """)
+    server, colour, key, *others = table.route("a").destination.given
+    assert (server.host, server.port, colour.name, others) == ("h", 1, "RED", [["a"], {"a": 1}])
+    assert key.get_secret_value() == "tr0ub4dor"
+
+
+@pytest.mark.usefixtures("beside")
+def test_arguments_of_other_types_are_refused_with_the_type(load: Load):
+    lines = refusals(
+        load,
+        """\
+        routes:
+          - route_id: a
+            condition: "true"
+            destination:
+              kind: beside_yaml:Typed
+              server: {host: h, port: x}
+              colour: green
+              key: 5
+              tags: [1]
+              ports: {a: b}
+          - {route_id: b, condition: "true", destination: {kind: "beside_yaml:Model", host: h, port: 10}}
+        """,
+    )
+    assert [line.removeprefix("routes.yaml:").partition(" [type]")[0] for line in lines] == [
+        "6: routes[0].destination.server: must be beside_yaml.Server, not {'host': 'h', 'port': 'x'}",
+        "7: routes[0].destination.colour: must be 'red' or 'blue', not 'green'",
+        "8: routes[0].destination.key: must be text, not 5",
+        "9: routes[0].destination.tags: must be a list of text, not [1]",
+        "10: routes[0].destination.ports: must be a mapping of text and a whole number, not {'a': 'b'}",
+        "11: routes[1].destination.port: Input should be less than or equal to 9",
+    ]
 
 
 # -- mistakes --------------------------------------------------------------------------------------
@@ -585,6 +661,16 @@ def test_secrets_are_shown_by_no_error(load: Load, monkeypatch):
     )
     assert len(lines) == 7
     assert not [line for line in lines if "tr0ub4dor" in line or "hunter2" in line]
+
+
+def test_secrets_are_shown_by_no_later_error(load: Load, monkeypatch):
+    monkeypatch.setattr(hidden, "_SHOWN", {})
+    monkeypatch.setenv("WORD", "tr0ub4dor")
+    load("""\
+        routes:
+          - {route_id: a, condition: close > 1, destination: {kind: csv_file, path: "${env:WORD}"}}
+        """)
+    assert said(OSError("cannot write tr0ub4dor/a.csv")) == "OSError: cannot write ${env:WORD}/a.csv"
 
 
 def test_a_thousand_routes_to_one_destination_are_loaded(load: Load):

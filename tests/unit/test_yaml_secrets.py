@@ -60,7 +60,14 @@ def test_reference_is_put_in(written, value):
 
 
 @pytest.mark.parametrize(
-    ("content", "value"), [(b"s\n", "s"), (b"s\r\n", "s"), (b"a\nb\n\n", "a\nb\n"), ("é".encode(), "é")]
+    ("content", "value"),
+    [
+        (b"s\n", "s"),
+        (b"s\r\n", "s"),
+        (b"a\nb\n\n", "a\nb\n"),
+        ("é".encode(), "é"),
+        (b"\xef\xbb\xbfs\n", "s"),
+    ],
 )
 def test_file_is_put_in_without_its_last_line_end(content, value, tmp_path):
     (tmp_path / "secret").write_bytes(content)
@@ -156,6 +163,19 @@ def test_what_is_no_secret_written_out_may_stand(arguments):
     problems = Problems("routes.yaml")
     check_secrets({"destinations": {"a": arguments}}, problems)
     problems.raise_any()
+
+
+@pytest.mark.parametrize("written", ["${env:TOKEN", "${TOKEN}", "${evn:TOKEN}"])
+def test_misspelt_reference_is_no_secret_written_out(written):
+    problems = Problems("routes.yaml")
+    arguments = {"password": written, "url": f"https://host/?token={written}"}
+    problems.places = {("destinations", "a", "password"): (3, 1), ("destinations", "a", "url"): (4, 1)}
+    check_secrets({"destinations": {"a": arguments}}, problems)
+    resolved(arguments, ("destinations", "a"), problems)
+    with pytest.raises(RoutesFileError) as refusal:
+        problems.raise_any()
+    assert [problem.code for problem in refusal.value.problems] == ["secret.syntax"] * 2
+    assert "write ${env:NAME}" in str(refusal.value)
 
 
 def test_reference_stands_only_in_what_a_destination_takes():

@@ -150,11 +150,14 @@ def test_file_is_refused_with_place_and_reason(text, line):
 @pytest.mark.parametrize(
     ("text", "place", "reason"),
     [
-        ("a: 1\nb: [1,\nc: 2", "4:1", "did not find expected"),
+        ("a: 1\nb: [1,\nc: 2", "2:4", "did not find expected"),
         ("a: b: c", "1:5", "put a text that holds ': ' in quotes"),
         ("a:\n\t- x", "2:1", "indent with spaces"),
         ("a: @x", "1:4", "put a text that begins so in quotes"),
-        ("a: 'x", "1:6", "unexpected end of stream"),
+        ("a: 'x", "1:4", "unexpected end of stream while scanning a quoted scalar: close the quote"),
+        ("a:\n- b: 'x\n  c: d\n\n", "2:6", "close the quote"),
+        ("a: 'x' = b", "1:8", "put a text that begins with a quote wholly in others"),
+        ("a: > 5", "1:6", "put a text that begins with > or | in quotes"),
         ("a: *b", "1:4", "this alias (*) has no anchor (&) before it"),
         ("- a\nb: 1", "2:1", "did not find expected"),
         ("%YAML 9.9\n---\na: 1", "1:1", "incompatible"),

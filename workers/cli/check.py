@@ -80,7 +80,7 @@ def _unused(destinations: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _connected(table: RouteTable) -> list[Finding]:
-    with screen.err.status("") as status:
+    with screen.err.status("") as status, screen.aside():
         found = [*reach_destinations(table, lambda name: status.update(f"opening {name}"))]
         status.update("asking the broker")
         return [*found, *reach_broker()]

@@ -56,7 +56,8 @@ def explain(
     words = {"zone": tz, "fold": fold, "unit": unit, "stamp": stamp}
     found = _found(file, point, Asked(row, format, reading.layout_of(mapping, maps, constants, words)))
     table = load_routes(routes or settings().routes)
-    story = explained(table, found.rows, where=lambda _: found.where)
+    with screen.aside():
+        story = explained(table, found.rows, where=lambda _: found.where)
     if json:
         screen.as_json(story.to_dict())
         return

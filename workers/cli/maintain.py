@@ -111,6 +111,7 @@ def _merge(dataset: DatasetDestination, done: Maintained, *, dry_run: bool) -> N
         for merged in compact(dataset):
             done.merged.append(merged)
             advance(len(merged.merge.files))
+    dataset.parts.remove_replaced()
 
 
 def _print(found: Sequence[Maintained], *, dry_run: bool) -> None:

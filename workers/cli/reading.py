@@ -31,6 +31,7 @@ Fold = Annotated[
 Unit = Annotated[str | None, typer.Option(help="s, ms, us or ns: what timestamps that are numbers count.")]
 Stamp = Annotated[str | None, typer.Option(help="open or close: which end of its bar a timestamp is.")]
 
+_SHOWN: Final = 20  # columns that are not used
 _OVERRULED: Final = "not used: the file has a column for it, which counts"
 
 
@@ -55,12 +56,13 @@ def described(understood: Understood) -> dict[str, str]:
     """Return how a file was read, in words: a title and a text for each thing that can be said."""
     renamed = [f"{name} from {column}" for name, column in understood.columns.items() if name != column]
     fixed = [f"{name} {value}" for name, value in understood.constants.items()]
+    unused = list(understood.unused)
     said = {
         "format": understood.format,
         "columns": ", ".join(renamed),
         "constants": ", ".join(fixed),
         "timestamps": understood.time,
-        "not used": ", ".join(understood.unused),
+        "not used": ", ".join(unused[:_SHOWN] + ["…"] * (len(unused) > _SHOWN)),
         **{f"--{name.replace('_', '-')}": _OVERRULED for name in understood.overruled},
     }
     return {title: text for title, text in said.items() if text}

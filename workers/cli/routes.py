@@ -34,7 +34,8 @@ def run_tests(file: File = None, json: Json = False) -> None:
     table, tests, _ = load_routes_file(path)
     if not tests:
         raise ConfigError("test.missing", str(path), "holds no tests: add `tests`, see docs/routes.md")
-    found = {where: run_test(test, table) for where, test in tests.items()}
+    with screen.aside():
+        found = {where: run_test(test, table) for where, test in tests.items()}
     failed = sum(map(bool, found.values()))
     if json:
         screen.as_json(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -42,6 +43,11 @@ def agreed(question: str) -> bool:
         return Confirm.ask(question, console=err, default=False)
     except EOFError:
         return False
+
+
+def aside() -> AbstractContextManager[object]:
+    """Let what somebody's own code prints go to standard error: what goes to `out` is for programs."""
+    return redirect_stdout(sys.stderr)
 
 
 def as_json(value: Any) -> None:

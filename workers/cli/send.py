@@ -16,7 +16,7 @@ from router.arrangement import Understood
 from router.errors import CandlefleetError, ConfigError, DecodeError
 from router.files import Chunk, content_key, read_bars
 from router.layout import Layout
-from router.sources import is_regular
+from router.sources import state_of
 from router.table import RouteTable
 from workers.cli import reading, screen
 from workers.cli.dry_run import dry_run
@@ -134,18 +134,21 @@ def _send_file(
     bar: Progress,
     task: TaskID,
 ) -> Iterator[Sent]:
-    streamed = str(path) == "-" or not is_regular(path)
-    key = str(ULID()) if again or streamed else f"file-{content_key(path)}{layout.key()}"
+    state = None if str(path) == "-" else state_of(path)
+    key = str(ULID()) if again or state is None else f"file-{content_key(path)}{layout.key()}"
     began, points = time.monotonic(), 0
-    understood: Understood | None = None
+    last: Chunk | None = None
     for chunk in read_bars(path, format_, layout=layout):
         sent = _send_chunk(producer, f"{key}-{chunk.index}", chunk)
         points += sum(sent)
-        understood = chunk.understood
+        last = chunk
         rate = points / max(1e-6, time.monotonic() - began)
         bar.update(task, completed=chunk.bytes_read, total=chunk.bytes_total, rate=f"{rate:,.0f} points/s")
         yield sent
-    _tell(path.name, understood)
+    if last is not None:
+        _tell(last.name, last.understood)
+    if state is not None and path.exists() and state_of(path) != state:
+        raise ConfigError("path", path.name, "changed while it was read: send it again when it is complete")
 
 
 def _send_chunk(producer: Producer, batch_id: str, chunk: Chunk) -> Sent:
@@ -155,8 +158,8 @@ def _send_chunk(producer: Producer, batch_id: str, chunk: Chunk) -> Sent:
     return Sent(receipt.accepted, len(receipt.refused), 0)
 
 
-def _tell(name: str, understood: Understood | None) -> None:
-    if understood is not None and not understood.is_plain:
+def _tell(name: str, understood: Understood) -> None:
+    if not understood.is_plain:
         told = "; ".join(f"{title}: {text}" for title, text in reading.described(understood).items())
         screen.say(screen.word_for_word(f"{name}: {told}"))
 

@@ -27,7 +27,6 @@ for _, route in ipairs(redis.call('SMEMBERS', OWING)) do
   local recent = 0
   for slot = 1, 3 do recent = recent + tonumber(redis.call('GET', P .. 'rate:' .. route .. ':' .. (math.floor(t / 5) - slot)) or '0') end
   entry.rate = recent / 15
-  entry.served = t - tonumber(redis.call('HGET', KNOWN, route) or '0') < 30
   report.routes[route] = entry
 end
 for _, id in ipairs(redis.call('ZRANGE', PARTS, 0, -1)) do
@@ -46,8 +45,8 @@ for id, owed in pairs(batches) do
   report.live = report.live + 1
   if number(P .. 'batch:' .. id, 'owed') ~= owed then report.strayed = report.strayed + 1 end
 end
-report.router_served = t - tonumber(redis.call('HGET', KNOWN, '@router') or '0') < 30
-report.door_served = t - tonumber(redis.call('HGET', KNOWN, '@points') or '0') < 30
+report.silent = pairs_of(redis.call('HGETALL', KNOWN))
+for name, at in pairs(report.silent) do report.silent[name] = t - at end
 report.ingress = redis.call('XLEN', P .. 'ingress')
 report.paused = {}
 for _, destination in ipairs(redis.call('SMEMBERS', P .. 'paused')) do
