@@ -150,13 +150,18 @@ class SQLDestination(DataDestination):
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route the database says were written; None: it cannot be asked."""
         with self._lock, suppress(ConfigError, DestinationError):
-            if self._server.file is not None and not self._server.file.exists():
-                return None
-            if not self._is_connected():
+            if self._is_connected():
+                with suppress(DestinationError):  # the server may have ended it since
+                    return self._rows_written(route_id)
+            if self._server.file is None or self._server.file.exists():
                 self._connect()
-            with self._transaction("BEGIN") as connection:
-                if self._records.exist(connection):
-                    return self._records.rows_written(connection, route_id)
+                return self._rows_written(route_id)
+        return None
+
+    def _rows_written(self, route_id: str) -> int | None:
+        with self._transaction("BEGIN") as connection:
+            if self._records.exist(connection):
+                return self._records.rows_written(connection, route_id)
         return None
 
     def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:

@@ -57,6 +57,12 @@ def is_waiting(database: Database) -> bool:
     return bool(database.ask(asked.replace("{wanted}", wanted))[0]["waiting"])
 
 
+def end_connections(database: Database) -> None:
+    """Let the server end every connection of a destination."""
+    ours = "application_name = 'candlefleet'"
+    database.ask(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {ours}")
+
+
 def raised(database: Database, url: str, **options) -> DestinationError:
     with pytest.raises(DestinationError) as found:
         database.destination(url, **options).open()
@@ -222,9 +228,9 @@ def test_a_name_that_is_longer_than_the_users_column_is_refused(postgres):
 def test_a_connection_that_the_server_ends_is_made_again(postgres):
     destination = postgres.destination()
     destination.write_batch(make_batch(3))
-    postgres.ask(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'candlefleet'"
-    )
+    end_connections(postgres)
+    assert destination.on_record("everything") == 3
+    end_connections(postgres)
     batch = make_batch(5, ["OTHER"])
     with pytest.raises(TransientError):
         destination.write_batch(batch)
