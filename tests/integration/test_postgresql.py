@@ -230,6 +230,7 @@ def test_a_connection_that_the_server_ends_is_made_again(postgres):
     destination.write_batch(make_batch(3))
     end_connections(postgres)
     assert destination.on_record("everything") == 3
+    destination.open()
     end_connections(postgres)
     batch = make_batch(5, ["OTHER"])
     with pytest.raises(TransientError):
