@@ -46,7 +46,7 @@ bench: $(READY)  ## throughput, latency and memory beside what people use today
 
 lock:  ## make requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra embedded --group dev \
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra embedded --extra postgres --group dev \
 		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
 
 clean:  ## remove what the demo and the tools left behind

@@ -22,6 +22,7 @@ CASES: Final = (
     "matching",
     "encoders",
     "datasets",
+    "sql",
     "memory",
     "producer",
     "flush",

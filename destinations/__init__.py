@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from destinations.memory import MemoryDestination
     from destinations.parquet import ParquetDestination
     from destinations.routes_file import load_routes, load_routes_file
+    from destinations.sql import SQLDestination
 
 __all__ = [
     "REGISTRY",
@@ -31,6 +32,7 @@ __all__ = [
     "JSONLinesDestination",
     "MemoryDestination",
     "ParquetDestination",
+    "SQLDestination",
     "StandardOutputDestination",
     "load",
     "load_routes",
@@ -45,6 +47,7 @@ REGISTRY: Final[dict[str, str]] = {
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
     "memory": "destinations.memory:MemoryDestination",
     "parquet": "destinations.parquet:ParquetDestination",
+    "sql": "destinations.sql:SQLDestination",
     "stdout": "destinations.jsonl_file:StandardOutputDestination",
 }
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from destinations.files import Files, FileWrite
 from destinations.growing import GrowingFiles
-from destinations.records import Durability, Entry, FileTally, Records, ledger_errors, refuse_unwritable
-from destinations.repeats import new_rows
+from destinations.records import Durability, FileTally, Records, ledger_errors, refuse_unwritable
+from destinations.repeats import Entry, compare
 from destinations.root import Root, disk_errors
 from router.batch import PointBatch
-from router.errors import ConfigError, TerminalError
+from router.errors import ConfigError
 from router.rows import Mask
 
 #: What the system answers when a root cannot be made or written by anyone who tries again.
@@ -177,17 +177,7 @@ class Ledger:
 
     def _compare(self, batch: PointBatch) -> tuple[Mask, dict[str, Entry]]:
         known = self._records.written(batch.route_id or "", {part.batch_id for part in batch.parts})
-        digests = {batch_id: entry.digest for batch_id, entry in known.items()}
-        for part in batch.parts:
-            digest = digests.setdefault(part.batch_id, part.digest) or part.digest
-            if part.digest and part.digest != digest:
-                raise TerminalError(
-                    f"batch {part.batch_id} was written for route {batch.route_id!r} with other points"
-                    f" (fingerprint {digest}, now {part.digest}): one id stands for two batches"
-                )
-            digests[part.batch_id] = digest
-        mask, rows = new_rows(batch, {batch_id: entry.rows for batch_id, entry in known.items()})
-        return mask, {batch_id: Entry(digests[batch_id], rows[batch_id]) for batch_id in rows}
+        return compare(batch, known)
 
     # -- what was written -----------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from destinations.repeats import Entry
 from destinations.root import Root
 from router.errors import ConfigError, TransientError, UnavailableError
 from router.rows import Rows
@@ -49,13 +50,6 @@ _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOP
 _NEEDS_A_HAND: Final = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, *_NOT_WRITABLE}
 )
-
-
-class Entry(NamedTuple):
-    """What was written of one batch for one route, and the fingerprint of that batch's identities."""
-
-    digest: str
-    rows: Rows
 
 
 class FileTally(NamedTuple):

@@ -1,4 +1,4 @@
-"""The services that tests share: one Redis for the session, emptied for every test that asks for a store."""
+"""The services that tests share: one of each for the session, started for the first test that asks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from router.errors import ConfigError
+from tests.postgres import GIVEN, own_postgres
 from workers.embedded import EmbeddedRedis
 from workers.store import Store
 
@@ -34,3 +35,13 @@ def store(redis_url: str) -> Iterator[Store]:
     with closing(fresh.redis):
         fresh.redis.flushdb()
         yield fresh
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Give the URL of a PostgreSQL, as SQLAlchemy takes it; tests name tables of their own in it."""
+    if given := os.environ.get(GIVEN):
+        yield given
+        return
+    with own_postgres() as server:
+        yield server.url

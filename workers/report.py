@@ -218,6 +218,6 @@ def _broken(found: Mapping[str, Any], totals: Mapping[str, int], routes: list[Ro
         )
         if route.written is not None and route.written < route.delivered:
             checks.append(
-                f"{route.route_id}: {route.delivered} delivered, but its files hold {route.written}"
+                f"{route.route_id}: {route.delivered} delivered, but its destination holds {route.written}"
             )
     return [check for check in checks if check is not None]

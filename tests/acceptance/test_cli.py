@@ -135,7 +135,7 @@ def test_audit_finds_more_delivered_than_the_files_hold(crew, candlefleet):
 
     assert said.code == 1
     assert "csv: " in said.out
-    assert "its files hold" in said.out
+    assert "its destination holds" in said.out
 
 
 # -- send ------------------------------------------------------------------------------------------

@@ -8,12 +8,13 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
+import sqlalchemy as sa
 
 from router.batch import PointBatch
 from router.points import NormalizedDataPoint
@@ -57,6 +58,14 @@ def read_dataset(root: Path) -> list[Row]:
     return [_row(row) for file in data_files(root) for row in scan_part(file).collect().iter_rows(named=True)]
 
 
+def read_sql(url: str, table: str) -> list[Row]:
+    """Return the rows of a table, by identity: a table has no other order."""
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        query = f'SELECT * FROM "{table}" ORDER BY source, symbol, timeframe, timestamp'
+        return [_row(dict(row)) for row in connection.exec_driver_sql(query).mappings()]
+
+
 def scan_part(path: Path) -> pl.LazyFrame:
     """Return what Polars reads in one file of a dataset, or in all, and in the names of its folders."""
     files = data_files(path) if path.is_dir() else [path]
@@ -97,7 +106,11 @@ def _row(fields: dict[str, Any]) -> Row:
         fields["source"],
         fields["symbol"],
         fields["timeframe"],
-        timestamp.isoformat() if isinstance(timestamp, datetime) else timestamp,
+        _moment(timestamp).isoformat(),
         float(fields["close"]),
         None if volume in ("", None) else float(volume),
     )
+
+
+def _moment(timestamp: datetime | str) -> datetime:
+    return (datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else timestamp).astimezone(UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,13 @@ from destinations import (
     JSONLinesDestination,
     MemoryDestination,
     ParquetDestination,
+    SQLDestination,
 )
 from destinations.dataset import DatasetDestination
+from destinations.sql_upsert import GenericUpsert
 from router.batch import PointBatch
 from router.errors import TerminalError
-from tests.contract.reading import Row, read_csv, read_dataset, read_jsonl, row_of, rows_of
+from tests.contract.reading import Row, read_csv, read_dataset, read_jsonl, read_sql, row_of, rows_of
 from tests.make import make_batch, make_point
 
 
@@ -35,12 +38,21 @@ class Case:
         make: Makes the destination, given an empty folder.
         read: Gives every row that is there, given the folder and the destination.
         refusing: Makes one that refuses points of the symbol REFUSED; None: it takes every valid point.
+        updates: Whether a point that comes again takes the place of the older one.
+        service: The fixture whose server it needs; its URL lies in the folder, in a file of that name.
     """
 
     name: str
     make: Callable[[Path], DataDestination]
     read: Callable[[Path, DataDestination], list[Row]]
     refusing: Callable[[Path], DataDestination] | None = None
+    updates: bool = False
+    service: str = ""
+
+    def kept(self, rows: list[Row]) -> list[Row]:
+        """Return what is there once some rows were written, sorted."""
+        newest = {row[:4]: row for row in rows}.values() if self.updates else rows
+        return sorted(newest, key=repr)
 
 
 def read_memory(_: Path, destination: DataDestination) -> list[Row]:
@@ -61,6 +73,27 @@ def dataset_case(name: str, kind: type[DatasetDestination], **options: object) -
         return read_dataset(root / "bars")
 
     return Case(name, lambda root: kind(root / "bars", **options), read)  # type: ignore[call-arg]
+
+
+def sqlite_url(root: Path) -> str:
+    return f"sqlite:///{root / 'bars.db'}"
+
+
+def postgres_table(root: Path) -> tuple[str, str]:
+    table = "bars_" + hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
+    return (root / "postgres_url").read_text(), table
+
+
+def make_generic(root: Path) -> SQLDestination:
+    return GenericSQLDestination(sqlite_url(root))
+
+
+class GenericSQLDestination(SQLDestination):
+    """Takes the way that any database goes, in one at hand."""
+
+    def open(self) -> None:
+        super().open()
+        self._upsert = GenericUpsert(self._tables.points)
 
 
 def refuses(symbol: str) -> MemoryDestination:
@@ -85,6 +118,25 @@ CASES = [
     dataset_case("parquet_small", ParquetDestination, target_file_size=4000, durability="process"),
     dataset_case("arrow", ArrowFileDestination),
     dataset_case("feather", FeatherDestination, durability="process"),
+    Case(
+        "sqlite",
+        lambda root: SQLDestination(sqlite_url(root)),
+        lambda root, _: read_sql(sqlite_url(root), "ohlcv"),
+        updates=True,
+    ),
+    Case(
+        "sql_of_any_database",
+        make_generic,
+        lambda root, _: read_sql(sqlite_url(root), "ohlcv"),
+        updates=True,
+    ),
+    Case(
+        "postgresql",
+        lambda root: SQLDestination(*postgres_table(root)),
+        lambda root, _: read_sql(*postgres_table(root)),
+        updates=True,
+        service="postgres_url",
+    ),
     Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
 ]
 
@@ -92,8 +144,10 @@ Read = Callable[[], list[Row]]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     found: Case = request.param
+    if found.service:
+        (tmp_path / found.service).write_text(request.getfixturevalue(found.service))
     return found
 
 
@@ -140,11 +194,13 @@ def test_destination_holds_a_row_named_twice_in_one_part_once(destination: DataD
     assert read() == sorted(rows_of(batch), key=repr)
 
 
-def test_destination_takes_one_batch_for_each_of_two_routes(destination: DataDestination, read: Read):
+def test_destination_takes_one_batch_for_each_of_two_routes(
+    destination: DataDestination, read: Read, case: Case
+):
     batch = make_batch(5)
     destination.write_batch(batch.for_route("one"))
     destination.write_batch(batch.for_route("two"))
-    assert read() == sorted(rows_of(batch) * 2, key=repr)
+    assert read() == case.kept(rows_of(batch) * 2)
 
 
 def test_destination_remembers_after_close_and_open(destination: DataDestination, read: Read):
@@ -164,11 +220,11 @@ def test_destination_may_be_closed_and_opened_twice(destination: DataDestination
     assert len(read()) == 2
 
 
-def test_destination_takes_single_points_as_they_come(destination: DataDestination, read: Read):
+def test_destination_takes_single_points_as_they_come(destination: DataDestination, read: Read, case: Case):
     point = make_point()
     destination.write(point)
     destination.write(point)
-    assert read() == [row_of(point)] * 2
+    assert read() == case.kept([row_of(point)] * 2)
 
 
 def test_destination_takes_an_empty_batch_as_nothing(destination: DataDestination, read: Read):
@@ -187,8 +243,8 @@ def test_destination_keeps_the_order_of_a_series(destination: DataDestination, c
 
 
 def test_destination_tells_an_absent_volume_from_zero(destination: DataDestination, read: Read):
-    for volume in (None, 0.0, 1.5):
-        destination.write(make_point(volume=volume))
+    for volume, symbol in ((None, "A"), (0.0, "B"), (1.5, "C")):
+        destination.write(make_point(volume=volume, symbol=symbol))
     assert {row.volume for row in read()} == {None, 0.0, 1.5}
 
 

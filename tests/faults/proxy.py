@@ -79,10 +79,12 @@ class Proxy:
             reset(answers)
             return
         connection = Connection(self, answers, commands)
-        with contextlib.suppress(OSError):
-            await asyncio.gather(connection.pass_commands(client), connection.pass_answers(redis))
-        reset(answers)
-        reset(commands)
+        try:
+            with contextlib.suppress(OSError):
+                await asyncio.gather(connection.pass_commands(client), connection.pass_answers(redis))
+        finally:
+            reset(answers)
+            reset(commands)
 
     def take(self, data: bytes) -> Cut | None:
         """Return the cut that these bytes bring about, if any; it happens once."""

@@ -1,0 +1,154 @@
+"""Points/s into SQL tables, upsert and record and all, beside the drivers used as their pages say."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateTable
+
+from benchmarks.bars import batches, make_bars
+from benchmarks.progress import say
+from benchmarks.results import Figure, Goal
+from benchmarks.timing import alternate, in_fresh_process
+from destinations import SQLDestination
+from destinations.sql_rows import newest_rows
+from destinations.sql_tables import POINT_COLUMNS, Tables
+from destinations.sql_upsert import on_conflict
+from destinations.sql_upsert import upsert_row_by_row as upsert
+from router.batch import PointBatch
+from tests.postgres import installed, own_postgres, plain
+
+#: What a part holds under backlog.
+PART: Final = 50_000
+COPY: Final = "psycopg, copy.write_row"
+INSERT: Final = "psycopg, executemany of INSERT, which updates nothing"
+UPSERT: Final = "SQLAlchemy, executemany of the same upsert"
+EXECUTEMANY: Final = "sqlite3, executemany of INSERT"
+_NAMES: Final = ", ".join(POINT_COLUMNS)
+
+
+def run(*, quick: bool) -> Iterator[Figure]:
+    """Measure SQLite, and PostgreSQL where it is installed."""
+    rows, seconds = (50_000, 2.0) if quick else (200_000, 15.0)
+    say(f"sql: {rows:,} bars into SQLite")
+    ours, theirs = in_fresh_process(measure_sqlite, rows, seconds)
+    yield Figure(
+        case="sql", what=f"{rows:,} bars into SQLite", unit="points/s", runs=ours,
+        peer=EXECUTEMANY, peer_runs=theirs,
+    )  # fmt: skip
+    if installed() is None:
+        say("sql: PostgreSQL is not installed")
+        return
+    for peer, goal in ((COPY, Goal(1, "ratio")), (INSERT, None), (UPSERT, Goal(5, "ratio"))):
+        say(f"sql: {rows:,} bars into PostgreSQL, beside {peer}")
+        ours, theirs = in_fresh_process(measure_postgres, peer, rows, seconds)
+        yield Figure(
+            case="sql", what=f"{rows:,} bars into PostgreSQL", unit="points/s", runs=ours,
+            peer=peer, peer_runs=theirs, goal=goal,
+        )  # fmt: skip
+
+
+def measure_sqlite(rows: int, seconds: float) -> tuple[list[float], list[float]]:
+    """Return the points/s of the destination and of the driver, each into files of its own."""
+    frame = make_bars(rows)
+    parts = list(batches(frame, PART))
+
+    def ours(folder: Path) -> None:
+        write(SQLDestination(f"sqlite:///{folder / 'ours.db'}"), parts)
+
+    def peer(folder: Path) -> None:
+        with closing(sqlite3.connect(folder / "peer.db")) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(definition("sqlite", "bars"))
+            marks = ", ".join("?" * len(POINT_COLUMNS))
+            statement = f"INSERT INTO bars ({_NAMES}) VALUES ({marks})"
+            for part in parts:
+                found = part.frame.select(POINT_COLUMNS).iter_rows()
+                connection.executemany(
+                    statement, ((*row[:3], row[3].isoformat(" "), *row[4:]) for row in found)
+                )
+                connection.commit()
+
+    return alternate(partial(in_folder, ours, rows), partial(in_folder, peer, rows), seconds=seconds)
+
+
+def measure_postgres(peer: str, rows: int, seconds: float) -> tuple[list[float], list[float]]:
+    """Return the points/s of the destination and of the driver, each into tables of its own."""
+    parts = list(batches(make_bars(rows), PART))
+    tables = (f"bars_{number}" for number in count())
+    with own_postgres() as server, psycopg.connect(plain(server.url)) as connection:
+
+        def ours() -> int:
+            write(SQLDestination(server.url, next(tables)), parts)
+            return rows
+
+        def theirs() -> int:
+            table = next(tables)
+            if peer == UPSERT:
+                upsert_row_by_row(server.url, table, parts)
+                return rows
+            connection.execute(definition("postgresql", table))
+            load = copied if peer == COPY else inserted
+            for part in parts:
+                with connection.cursor() as cursor:
+                    load(cursor, table, part.frame.select(POINT_COLUMNS).rows())
+                connection.commit()
+            return rows
+
+        return alternate(ours, theirs, seconds=seconds)
+
+
+def copied(cursor: psycopg.Cursor[Any], table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Load rows row by row through COPY. Source: psycopg 3 documentation, Using COPY TO and COPY FROM."""
+    with cursor.copy(f"COPY {table} ({_NAMES}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def inserted(cursor: psycopg.Cursor[Any], table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Load rows one by one."""
+    marks = ", ".join(["%s"] * len(POINT_COLUMNS))
+    cursor.executemany(f"INSERT INTO {table} ({_NAMES}) VALUES ({marks})", rows)
+
+
+def upsert_row_by_row(url: str, table: str, parts: list[PointBatch]) -> None:
+    """Upsert rows one by one, as a script does that keeps revisions; it remembers nothing."""
+    statement = on_conflict("postgresql", Tables("postgresql", table).points)
+    engine = sa.create_engine(url, json_serializer=str, poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        Tables("postgresql", table).points.create(connection)
+        for part in parts:
+            upsert(statement, connection, newest_rows(part))
+            connection.commit()
+
+
+def definition(dialect: str, table: str) -> str:
+    """Return the statement that makes the same table without what a revision needs."""
+    points = Tables(dialect, table).points
+    kept = [column._copy() for column in points.columns if column.name in POINT_COLUMNS]
+    plain_table = sa.Table(table, sa.MetaData(), *kept, sqlite_with_rowid=False)
+    made = sa.create_engine(f"{dialect}://").dialect
+    return str(CreateTable(plain_table).compile(dialect=made))
+
+
+def write(destination: SQLDestination, parts: list[PointBatch]) -> None:
+    """Write all parts."""
+    for part in parts:
+        destination.write_batch(part)
+    destination.close()
+
+
+def in_folder(work: Callable[[Path], None], rows: int) -> int:
+    """Let something be written into a folder that was not there before; return how many rows."""
+    with tempfile.TemporaryDirectory() as name:
+        work(Path(name))
+    return rows

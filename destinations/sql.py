@@ -1,0 +1,294 @@
+"""Write points into a table of any SQL database, where the newest revision of each is kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from destinations.base import DataDestination
+from destinations.repeats import compare
+from destinations.root import obstacles_under
+from destinations.sql_errors import sql_errors
+from destinations.sql_records import SQLRecords
+from destinations.sql_rows import newest_rows
+from destinations.sql_tables import Tables
+from destinations.sql_upsert import Upsert, upsert_for
+from destinations.sql_url import Server, TablePlace
+from router.batch import PointBatch
+from router.errors import ConfigError, DestinationError, Reason, TerminalError, TransientError
+
+
+class SQLDestination(DataDestination):
+    """One table of points, by source, symbol, timeframe and timestamp, and one of what was written.
+
+    A point that is accepted again takes the place of the older one, whichever arrives first. Rows and the
+    record of them are written in one transaction a write. There is one connection, made by `open` and
+    made again after it was lost; threads share it.
+
+    Args:
+        url: Of the database, as SQLAlchemy takes it.
+        table: The table of points; beside it lies `<table>_written`.
+        schema: The schema of both; None: the connection's own.
+        create: Whether `open` makes tables that are missing, or refuses.
+        name: The destination's name, and its queue.
+        timeout: Seconds that a connection, a statement of PostgreSQL or a lock of SQLite may take.
+
+    Raises:
+        ConfigError: An argument is not one of those allowed; nothing is opened before `open`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        table: str = "ohlcv",
+        schema: str | None = None,
+        create: bool = True,
+        *,
+        name: str | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        """Check the arguments; nothing is opened."""
+        super().__init__(name=name)
+        self._server = Server(url)
+        self._tables = Tables(self._server.dialect, table, schema)
+        self._records = SQLRecords(self._tables.written)
+        self._place = TablePlace(self._server, schema, table)
+        self._create = create
+        if not 1 <= timeout < math.inf:
+            raise ConfigError("range", "timeout", f"{timeout!r} is not a number of seconds from 1 up")
+        self._timeout = timeout
+        self._lock = threading.RLock()
+        self._connection: sa.Connection | None = None
+        self._upsert: Upsert | None = None
+        self._pid = 0
+
+    # -- open and close -------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect; make the tables, or check those that are there.
+
+        Raises:
+            ConfigError: `url.driver`, `path.not_writable`, or a code of `Tables.prepare`.
+            UnavailableError: No connection, or no permission; the message says to what, and what to do.
+            TransientError: Another process is in the way.
+        """
+        with self._lock:
+            try:
+                self._prepare()
+            except (TerminalError, TransientError):  # another process made the same tables meanwhile
+                self._prepare()
+
+    def close(self) -> None:
+        """Let go of the connection; twice is harmless. The next write connects again."""
+        with self._lock:
+            connection, self._connection, self._upsert = self._connection, None, None
+            if connection is None:
+                return
+            if self._pid != os.getpid():  # the parent's: it still talks through it
+                connection.engine.dispose(close=False)
+                _INHERITED.append(connection)
+                return
+            with suppress(sa.exc.DBAPIError):
+                connection.invalidate()
+                connection.close()
+
+    def check(self) -> None:
+        """Refuse a driver that is not there, and a file that cannot be written.
+
+        Raises:
+            ConfigError: `url.driver`, `path.not_writable`, or what is wrong with a table in a file.
+        """
+        self._server.check_driver()
+        if self._server.file is not None:
+            with suppress(DestinationError):
+                self.open()
+            self.close()
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def write_batch(self, batch: PointBatch) -> None:
+        """Write the rows that were not written yet, in one transaction.
+
+        Raises:
+            UnavailableError: No connection, no permission, no room.
+            TransientError: A deadlock, a conflict, a time limit or a lost connection; write again.
+            TerminalError: The database refused some row, and nothing was written; or a batch of this id
+                with other points was written before.
+        """
+        if not len(batch):
+            return
+        with self._opened() as connection:
+            try:
+                self._write(batch)
+            except TerminalError:
+                # Without ON CONFLICT two processes may insert one row at a time: the second updates it now.
+                if connection.dialect.name in ("postgresql", "sqlite"):
+                    raise
+                self._write(batch)
+
+    def _write(self, batch: PointBatch) -> None:
+        route = batch.route_id or ""
+        with self._transaction() as connection:
+            known = self._records.locked(connection, route, [part.batch_id for part in batch.parts])
+            new, entries = compare(batch, known)
+            if new.any():
+                assert self._upsert is not None
+                self._upsert(connection, newest_rows(batch.filter(new)))
+                self._records.save(connection, route, entries)
+
+    # -- what was written -----------------------------------------------------------------------
+
+    def on_record(self, route_id: str) -> int | None:
+        """Return how many rows of a route the database says were written; None: it cannot be asked."""
+        with self._lock, suppress(ConfigError, DestinationError):
+            if self._is_connected():
+                with suppress(DestinationError):  # the server may have ended it since
+                    return self._rows_written(route_id)
+            if self._server.file is None or self._server.file.exists():
+                self._connect()
+                return self._rows_written(route_id)
+        return None
+
+    def _rows_written(self, route_id: str) -> int | None:
+        with self._transaction("BEGIN") as connection:
+            if self._records.exist(connection):
+                return self._records.rows_written(connection, route_id)
+        return None
+
+    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
+        """Forget which rows of old, settled batches were written; return how many.
+
+        Args:
+            older_than: How long ago a batch was last written; a day is the least that makes sense.
+            still_owed: Whether rows of a batch id are still owed, or the ids of those batches.
+        """
+        owed = still_owed if callable(still_owed) else set(still_owed).__contains__
+        with self._opened(), self._transaction() as connection:
+            return self._records.prune(connection, older_than, owed)
+
+    # -- where ----------------------------------------------------------------------------------
+
+    def place(self) -> str:
+        """Return the database without its password, and the table."""
+        return str(self._place)
+
+    def owns(self) -> list[TablePlace]:
+        """Return both tables."""
+        return [self._place, replace(self._place, table=self._tables.written.name)]
+
+    def obstacles(self) -> list[Reason]:
+        """Return why the file of an SQLite cannot be made or written; of a server nothing is known."""
+        file = self._server.file
+        return [] if file is None else obstacles_under(file.parent)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.place()})"
+
+    # -- the connection -------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self.close()
+        self._server.check_driver()
+        if self._server.file is not None:
+            _make_folder(self._server)
+        engine = sa.create_engine(
+            self._server.url,
+            poolclass=NullPool,
+            connect_args=self._connect_arguments(),
+            hide_parameters=True,
+            json_serializer=str,  # indicators are JSON already
+        )
+        self._pid = os.getpid()
+        with sql_errors(self._server, engine.dialect.loaded_dbapi, connecting=True):
+            self._connection = engine.connect()
+            if self._server.file is not None:
+                _settle_file(self._connection)
+
+    def _connect_arguments(self) -> dict[str, Any]:
+        seconds = math.ceil(self._timeout)
+        driver = self._server.url.get_dialect().driver
+        if self._server.dialect == "sqlite":
+            return {"timeout": self._timeout, "isolation_level": None, "check_same_thread": False}
+        if driver not in ("psycopg", "psycopg2"):
+            return {}
+        wanted = {
+            "connect_timeout": seconds,
+            "tcp_user_timeout": seconds * 1000,
+            "application_name": "candlefleet",
+        }
+        given = {name: value for name, value in wanted.items() if name not in self._server.url.query}
+        # Statements that a server prepared are lost where a pooler gives every transaction another one.
+        return given | ({"prepare_threshold": None} if driver == "psycopg" else {})
+
+    def _prepare(self) -> None:
+        self._connect()
+        with self._transaction() as connection:
+            self._tables.prepare(connection, create=self._create)
+            upsert = upsert_for(connection, self._tables.points)
+        self._upsert = upsert
+
+    def _is_connected(self) -> bool:
+        return self._connection is not None and self._pid == os.getpid()
+
+    @contextmanager
+    def _opened(self) -> Iterator[sa.Connection]:
+        with self._lock:
+            if self._upsert is None or not self._is_connected():
+                self.open()
+            assert self._connection is not None
+            yield self._connection
+
+    @contextmanager
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sa.Connection]:
+        connection = self._connection
+        assert connection is not None
+        try:
+            with sql_errors(self._server, connection.dialect.loaded_dbapi), connection.begin():
+                self._begin(connection, begin)
+                yield connection
+        except TerminalError:
+            raise
+        except BaseException:
+            self.close()  # whatever it was doing, nobody knows how far it came
+            raise
+
+    # For this transaction alone: behind a pooler the next belongs to somebody else.
+    def _begin(self, connection: sa.Connection, begin: str) -> None:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(begin)
+        elif connection.dialect.name == "postgresql":
+            limits = ("statement_timeout", "idle_in_transaction_session_timeout")
+            milliseconds = str(math.ceil(self._timeout * 1000))
+            connection.execute(sa.select(*(sa.func.set_config(name, milliseconds, True) for name in limits)))
+
+
+def _make_folder(server: Server) -> None:
+    file = server.file
+    assert file is not None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("path.not_writable", "url", f"{file}: {error}") from error
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise ConfigError("path.not_writable", "url", f"{file} cannot be written")
+
+
+# A file that we make lets others read while we write; whoever made another decided that for it.
+def _settle_file(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("PRAGMA synchronous = FULL")
+    if not connection.exec_driver_sql("PRAGMA page_count").scalar():
+        with suppress(sa.exc.OperationalError):  # another process is doing it
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    connection.commit()
+
+
+_INHERITED: list[sa.Connection] = []
