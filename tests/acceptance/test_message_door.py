@@ -58,7 +58,7 @@ def door(crew: Crew, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]
     """Give a door with its worker at work."""
     folder = tmp_path_factory.mktemp("door")
     command = [*CELERY, "worker", "-n", "points@%h", "-Q", QUEUE, "-c", "1", "-E", *QUIET]
-    environment = {**crew.environment, "CANDLEFLEET_TASK_TIME_LIMIT": "4"}
+    environment = {**crew.environment, "CANDLEFLEET_TASK_TIME_LIMIT": "8"}
     with running(command, folder / "door.log", environment) as worker:
         until(lambda: "@points" in crew.store.served(), "the door is served")
         made = Door(crew, worker.pid)
@@ -160,6 +160,45 @@ def test_an_eta_further_ahead_than_a_message_can_be_held_is_refused(door: Door) 
     assert door.letters()[-1]["reasons"][0]["code"] == "task.eta"
 
 
+# -- nobody sees the points --------------------------------------------------------------------
+
+
+ENDS = ("task-succeeded", "task-failed", "task-revoked", "task-rejected")
+
+
+def test_events_and_logs_name_the_task_and_show_no_point(door: Door) -> None:
+    seen: list[dict[str, Any]] = []
+    sent: list[str] = []
+
+    def look(event: dict[str, Any]) -> None:
+        seen.append(event)
+        if not sent:  # the first heartbeat: from now on nothing is missed
+            sent.append(door.send(bars(2, "SECRETIVE"), argsrepr="SECRETIVE").id)
+        receiver.should_stop = event.get("uuid") == sent[0] and event["type"] in ENDS
+
+    with door.client.connection_for_read() as connection:
+        receiver = door.client.events.Receiver(connection, handlers={"*": look})
+        receiver.capture(limit=None, timeout=60)
+    assert seen[-1]["type"] == "task-succeeded"
+    received = next(e for e in seen if (e["type"], e.get("uuid")) == ("task-received", sent[0]))
+    assert (received["name"], received["args"], received["kwargs"]) == (TASK, "(2 points)", "{}")
+    assert "SECRETIVE" not in json.dumps(seen)
+
+
+# -- a worker of its own -----------------------------------------------------------------------
+
+
+def test_messages_of_lower_priority_are_found_by_a_worker_that_waits(door: Door) -> None:
+    for priority in (3, 6, 9):
+        assert door.send(bars(1, f"P{priority}"), priority=priority).get(timeout=10)["accepted"] == 1
+
+
+def test_the_queue_is_not_mixed_with_others(crew: Crew, tmp_path: Path) -> None:
+    said = run([*CELERY, "worker", "-Q", f"router,{QUEUE}"], crew.environment, tmp_path)
+    assert said.returncode != 0
+    assert "foreign messages need a worker of their own" in said.stderr + said.stdout
+
+
 # -- messages that cannot be worked on ---------------------------------------------------------
 
 
@@ -246,38 +285,3 @@ def working(door: Door, name: str) -> int | None:
 def buried(door: Door) -> dict[str, dict[str, Any]]:
     """Return the dead letters of this door by the id of their batch."""
     return {letter["batch_id"]: letter for letter in door.letters()}
-
-
-# -- nobody sees the points --------------------------------------------------------------------
-
-
-def test_events_and_logs_name_the_task_and_show_no_point(door: Door) -> None:
-    seen: list[dict[str, Any]] = []
-    sent: list[str] = []
-
-    def look(event: dict[str, Any]) -> None:
-        seen.append(event)
-        if not sent:  # the first heartbeat: from now on nothing is missed
-            sent.append(door.send(bars(2, "SECRETIVE"), argsrepr="SECRETIVE").id)
-        receiver.should_stop = (event["type"], event.get("uuid")) == ("task-succeeded", sent[0])
-
-    with door.client.connection_for_read() as connection:
-        receiver = door.client.events.Receiver(connection, handlers={"*": look})
-        receiver.capture(limit=None, timeout=60)
-    received = next(e for e in seen if (e["type"], e.get("uuid")) == ("task-received", sent[0]))
-    assert (received["name"], received["args"], received["kwargs"]) == (TASK, "(2 points)", "{}")
-    assert "SECRETIVE" not in json.dumps(seen)
-
-
-# -- a worker of its own -----------------------------------------------------------------------
-
-
-def test_messages_of_lower_priority_are_found_by_a_worker_that_waits(door: Door) -> None:
-    for priority in (3, 6, 9):
-        assert door.send(bars(1, f"P{priority}"), priority=priority).get(timeout=10)["accepted"] == 1
-
-
-def test_the_queue_is_not_mixed_with_others(crew: Crew, tmp_path: Path) -> None:
-    said = run([*CELERY, "worker", "-Q", f"router,{QUEUE}"], crew.environment, tmp_path)
-    assert said.returncode != 0
-    assert "foreign messages need a worker of their own" in said.stderr + said.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -58,7 +59,7 @@ class Storm:
         self.fleet = Fleet(settings(), flower=False)
         self.dice = dice
         self.sent = 0  #: points
-        self.seen: set[int] = set()  #: every process that ever belonged to it
+        self.seen: dict[int, str] = {}  #: when every process began that ever belonged to it, by its id
         self.dead: set[int] = set()
         self.killed: list[tuple[str, int]] = []  #: victim, points in flight
         self.store = self.fleet.start()
@@ -75,7 +76,8 @@ class Storm:
         return report(self.store, self.fleet.table)
 
     def _look_around(self) -> None:
-        self.seen.update(set(descendants(os.getpid())) - self.others)
+        for pid in set(descendants(os.getpid())) - self.others:
+            self.seen.setdefault(pid, _began(pid))
 
     def mend(self) -> None:
         self.fleet.mend()
@@ -149,6 +151,13 @@ class Storm:
         return looked
 
 
+def _began(pid: int) -> str:
+    """Return when a process began, in ticks since the machine did; '' of one that is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""
+
+
 def _parent(pid: int) -> int | None:
     """Return the parent of a process that is alive; None of one that is not."""
     try:
@@ -215,7 +224,7 @@ def test_twenty_kills_lose_and_double_nothing(storm):
         ("jsonl", storm.sent, 0),
     ]
     assert_files_hold_every_point_once_and_in_order(storm.exports, storm.sent)
-    assert [pid for pid in storm.seen if alive(pid)] == []
+    assert [pid for pid, began in storm.seen.items() if alive(pid) and _began(pid) == began] == []
 
 
 def assert_files_hold_every_point_once_and_in_order(exports: Path, points: int) -> None:
