@@ -56,6 +56,8 @@ def test_every_row_is_in_every_dataset_once_through_kills_and_merges(crew: Crew,
     batches = [make_frame(60, ["BTC/USD", "^GSPC", "贵州茅台"], source=f"feed-{n}") for n in range(24)]
     for number, frame in enumerate(batches):
         crew.producer.send_batch(frame)
+        if not number:
+            crew.settled()  # a worker of which a process dies before it is ready ends
         if number % 6 == 3:
             kill_a_process(crew)
             assert candlefleet("maintain", environment=crew.environment).code == 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ulid import ULID
 
-import destinations.ledger
+import destinations.repeats
 import workers.store
 from router.batch import PointBatch
 from workers import holder
@@ -22,12 +22,12 @@ from workers.transport import SlotFreeingQoS
 
 def without_ledger_check() -> None:
     """Every row is new to a file, whatever its ledger says."""
-    real = destinations.ledger.new_rows
+    real = destinations.repeats.new_rows
 
     def all_new(batch: PointBatch, written: Any) -> Any:
         return np.ones(len(batch), dtype=np.bool_), real(batch, written)[1]
 
-    destinations.ledger.new_rows = all_new
+    destinations.repeats.new_rows = all_new
 
 
 def settled_before_written() -> None:
