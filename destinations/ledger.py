@@ -91,15 +91,8 @@ class Ledger:
             TransientError: The ledger stayed locked.
         """
         with self._lock:
-            self.close()
-            try:
-                with self._errors():
-                    self._open()
-                    with self._records.transaction():
-                        self._files.recover()
-            except BaseException:
-                self.close()
-                raise
+            with self._anew():
+                self._files.recover()
             self._pid = os.getpid()
 
     def close(self) -> None:
@@ -111,6 +104,19 @@ class Ledger:
             self._records.close()
             self.root.close()
             self._pid = 0
+
+    # Whatever is raised leaves it closed.
+    @contextmanager
+    def _anew(self) -> Iterator[None]:
+        self.close()
+        try:
+            with self._errors():
+                self._open()
+                with self._records.transaction():
+                    yield
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self) -> None:
         try:
@@ -225,11 +231,6 @@ class Ledger:
         The ledger is closed then; it opens by itself, and only then mends what a crash left.
         """
         with self._lock:
+            with self._anew():
+                self._records.forget_file(name)
             self.close()
-            try:
-                with self._errors():
-                    self._open()
-                    with self._records.transaction():
-                        self._records.forget_file(name)
-            finally:
-                self.close()
