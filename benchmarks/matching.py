@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from benchmarks.bars import make_bars
 from benchmarks.progress import say
@@ -16,6 +16,8 @@ from router.matching import match
 from router.route import Route
 from router.table import RouteTable
 from workers.records import Debt, Verdict
+
+T = TypeVar("T")
 
 ROWS: Final = 10_000
 MANY: Final = 1_000
@@ -59,7 +61,7 @@ def conditions(count: int) -> list[tuple[str, Callable[[Point], bool]]]:
             lambda p: p.asset_class == "crypto" and n % 50 <= p.volume <= n % 50 + 20,
         ),
     ]
-    return [kinds[number % len(kinds)](number) for number in range(count)]
+    return _in_turn(kinds, count)
 
 
 def differing(count: int) -> list[str]:
@@ -70,7 +72,7 @@ def differing(count: int) -> list[str]:
         lambda n: f"high - low > {n / 10_000}",
         lambda n: f"asset_class = 'crypto' and volume between {n / 20} and {n / 20 + 20}",
     ]
-    return [kinds[number % len(kinds)](number) for number in range(count)]
+    return _in_turn(kinds, count)
 
 
 def patterned(count: int) -> list[str]:
@@ -81,6 +83,10 @@ def patterned(count: int) -> list[str]:
         lambda n: f"volume * close > {3.7 * n}",
         lambda n: f"timeframe <> '1m' and (high - low) / close >= {n / 1_000_000}",
     ]
+    return _in_turn(kinds, count)
+
+
+def _in_turn(kinds: Sequence[Callable[[int], T]], count: int) -> list[T]:
     return [kinds[number % len(kinds)](number) for number in range(count)]
 
 
