@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -153,18 +152,21 @@ class Storm:
 
 def _began(pid: int) -> str:
     """Return when a process began, in ticks since the machine did; '' of one that is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return ""
+    return next(iter(_status(pid)[19:]), "")
 
 
 def _parent(pid: int) -> int | None:
     """Return the parent of a process that is alive; None of one that is not."""
-    try:
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    except OSError:
-        return None
+    state, parent = _status(pid)[:2] or ("X", "")
     return None if state in "ZX" else int(parent)
+
+
+# What stands behind its name: man proc_pid_stat, from the third field on.
+def _status(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def planned(dice: random.Random) -> tuple[list[str], Iterator[tuple[str, range]]]:
