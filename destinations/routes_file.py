@@ -10,7 +10,7 @@ from typing import Final
 from destinations import load
 from router.errors import ConfigError
 from router.python_routes import load_python_routes
-from router.route_tests import RoutesFile
+from router.routes_file import RoutesFile
 from router.table import RouteTable
 
 _YAML: Final = (".yaml", ".yml")

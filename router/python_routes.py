@@ -16,7 +16,8 @@ from router.errors import ConfigError
 from router.imports import modules_beside
 from router.names import nearest
 from router.problems import spelled
-from router.route_tests import RoutesFile, RouteTest, faults
+from router.route_tests import RouteTest, faults
+from router.routes_file import RoutesFile
 from router.table import RouteTable
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from router.check_numbers import check_number, shown
@@ -15,7 +14,6 @@ from router.names import nearest
 from router.points import NormalizedDataPoint
 from router.problems import KeyPath
 from router.schema import COLUMNS, PRICES, TEXTS
-from router.table import RouteTable
 
 #: What a point of a test has where the test does not say; prices are near those it names, or 100.
 SAMPLE: Final[dict[str, Any]] = {
@@ -58,24 +56,6 @@ class RouteTest:
         """Return the points, each with all its fields."""
         points = [self.points] if isinstance(self.points, Mapping | NormalizedDataPoint) else self.points
         return [_filled(point) for point in points]
-
-
-#: What is said of a destination that a file describes for nothing.
-UNUSED: Final = "no route goes there, and it is not the default: use it or take it out"
-
-
-class RoutesFile(NamedTuple):
-    """What a routes file holds.
-
-    Attributes:
-        table: The routes.
-        tests: Their tests, by where they stand.
-        unused: Where destinations stand to which nothing goes, by name.
-    """
-
-    table: RouteTable
-    tests: Mapping[str, RouteTest]
-    unused: Mapping[str, str] = MappingProxyType({})
 
 
 class Fault(NamedTuple):

@@ -10,7 +10,8 @@ from router.errors import ConfigError
 from router.imports import imported, modules_beside
 from router.problems import KeyPath, Problems, spelled
 from router.route import DEFAULT_ROUTE_ID, Destination, Route, RoutePriority
-from router.route_tests import UNUSED, RoutesFile, RouteTest, faults
+from router.route_tests import RouteTest, faults
+from router.routes_file import UNUSED, RoutesFile
 from router.table import RouteTable
 from router.yaml_destinations import Destinations, LoadKind, StandIn
 from router.yaml_secrets import OWN_KEY, check_secrets

@@ -16,7 +16,7 @@ from router.check_routes_policies import Limits
 from router.errors import ConfigError, RoutesFileError
 from router.findings import SEVERITIES, Finding, worst_first
 from router.places import located
-from router.route_tests import UNUSED, RoutesFile
+from router.routes_file import UNUSED, RoutesFile
 from router.table import RouteTable
 from workers.cli import screen
 from workers.cli.routes import File
