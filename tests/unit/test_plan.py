@@ -164,10 +164,23 @@ def rows_of(frame: pl.DataFrame, expr: pl.Expr) -> int | None:
     return sum(1 << row for row, verdict in enumerate(found.to_list()) if verdict)
 
 
+def as_alone(exprs: list[pl.Expr], batch: PointBatch) -> list[int | None]:
+    """Return what a plan may say of conditions: what each says by itself; None where one of its tests raises.
+
+    Polars may pass over what raises in a whole condition, and matching evaluates that one by itself then.
+    """
+    return [
+        None
+        if any(rows_of(batch.frame, test) is None for test in Plan([expr]).tests.values())
+        else rows_of(batch.frame, expr)
+        for expr in exprs
+    ]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(CONDITIONS, min_size=1, max_size=12), batches())
 def test_conditions_decide_together_what_each_decides_alone(exprs: list[pl.Expr], batch: PointBatch) -> None:
-    assert Plan(exprs).decide(batch) == [rows_of(batch.frame, expr) for expr in exprs]
+    assert Plan(exprs).decide(batch) == as_alone(exprs, batch)
 
 
 @settings(max_examples=200, deadline=None)
@@ -183,12 +196,7 @@ def test_many_numbers_are_compared_as_polars_compares_each(
 ) -> None:
     terms = [made for n in numbers for made in (compare(value, n), ~compare(n, value))]
     exprs = [*terms, *(one & other for one, other in zip(terms, others, strict=False))]
-    alone = [rows_of(batch.frame, expr) for expr in exprs]
-    found = Plan(exprs).decide(batch)
-    for joined, term in zip(range(len(terms), len(exprs)), alone, strict=False):
-        if term is None:  # what has a term that raises is decided by itself afterwards, whatever comes of it
-            found[joined] = alone[joined]
-    assert found == alone
+    assert Plan(exprs).decide(batch) == as_alone(exprs, batch)
 
 
 @pytest.mark.parametrize("compare", OPPOSITES)
