@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench faults lock clean
+.PHONY: help demo up test servers check format bench faults lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ up: $(READY)  ## the same fleet, until Ctrl-C, with Flower at port 5555
 test: $(READY)  ## every test that needs no server set up by hand
 	$(BIN)/python -m pytest -q
 
+servers:  ## install the servers that integration tests start for themselves (Debian; as root)
+	tests/servers/install
+
 check: $(READY)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,7 +49,7 @@ bench: $(READY)  ## throughput, latency and memory beside what people use today
 
 lock:  ## make requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra embedded --extra postgres --group dev \
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras --group dev \
 		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
 
 clean:  ## remove what the demo and the tools left behind

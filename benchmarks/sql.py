@@ -25,7 +25,7 @@ from destinations.sql_tables import POINT_COLUMNS, Tables
 from destinations.sql_upsert import on_conflict
 from destinations.sql_upsert import upsert_row_by_row as upsert
 from router.batch import PointBatch
-from tests.postgres import installed, own_postgres, plain
+from tests.servers.postgres import installed, own_postgres, plain
 
 #: What a part holds under backlog.
 PART: Final = 50_000

@@ -34,7 +34,7 @@ class DatasetDestination(LedgeredDestination):
 
     A subclass says what a file is (`encode`, `decode`). Under the path there is nothing but complete
     files in their folders; the ledger lies beside it. `candlefleet maintain` makes large files of many
-    small ones. See docs/destinations.md for the columns.
+    small ones. See docs/destinations/datasets.md for the columns.
 
     Args:
         path: The dataset's folder.

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import NoSuchModuleError
 
 from router.errors import ConfigError
+from router.hidden import scrub
 from router.names import nearest
 from router.yaml_secrets import is_secret
 
@@ -49,9 +50,7 @@ class Server:
 
     def scrub(self, text: str) -> str:
         """Return what a driver said, without the secrets of this URL."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return scrub(text, self._secrets)
 
     def check_driver(self) -> None:
         """Refuse a URL whose driver is not installed, or does not wait for answers.
@@ -129,7 +128,7 @@ def _secrets(url: sa.URL) -> list[str]:
     for name, value in query.items():
         if is_secret(name):
             found += [value] if isinstance(value, str) else value
-    return sorted(filter(None, found), key=len, reverse=True)
+    return found
 
 
 def _check_file(database: str) -> None:

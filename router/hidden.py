@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -27,6 +27,14 @@ def spellings(value: str) -> list[str]:
 def hide(values: Mapping[str, str]) -> None:
     """Let values be shown as others, such as the references they came from, from now on in this process."""
     _SHOWN.update(values)
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """Return a text, such as what a server answered, with three stars for every secret in it."""
+    spelt = {written for secret in secrets for written in spellings(secret)}
+    return (
+        re.sub("|".join(map(re.escape, sorted(spelt, key=len, reverse=True))), "***", text) if spelt else text
+    )
 
 
 def without_hidden(text: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from router.errors import ConfigError
-from tests.postgres import GIVEN, own_postgres
+from tests.servers.postgres import GIVEN, own_postgres
 from workers.embedded import EmbeddedRedis
 from workers.store import Store
 

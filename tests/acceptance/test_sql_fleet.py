@@ -14,7 +14,7 @@ import pytest
 from router import NormalizedDataPoint
 from tests.acceptance.fleet_fixture import Crew, crew_at_work, pool, until
 from tests.make import make_point
-from tests.postgres import Postgres, own_postgres, plain
+from tests.servers.postgres import Postgres, own_postgres, plain
 
 ROUTES = Path(__file__).with_name("sql_fleet.yaml")
 

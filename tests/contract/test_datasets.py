@@ -149,7 +149,7 @@ def test_a_reader_finds_nothing_but_data_under_the_folder(write: Write, kind):
 
 
 def test_the_documented_query_gives_the_newest_of_every_point(tmp_path: Path, monkeypatch):
-    page = (Path(__file__).parents[2] / "docs" / "destinations.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "destinations" / "datasets.md").read_text()
     query = page.partition("```sql\n")[2].partition("```")[0]
     bars = ParquetDestination(tmp_path / "lake" / "bars", durability="process")
     for close in (3.0, 1.0, 2.0):

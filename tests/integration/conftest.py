@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ulid import ULID
 
 from destinations import SQLDestination
-from tests.postgres import Postgres, own_postgres
+from tests.servers.postgres import Postgres, own_postgres
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tests.acceptance.fleet_fixture import until
 from tests.faults.proxy import MOMENTS, Proxy
 from tests.integration.conftest import Database
 from tests.make import make_batch, make_point
-from tests.postgres import LOCKED, plain
+from tests.servers.postgres import LOCKED, plain
 
 PASSWORD = "s3cr3t"
 
