@@ -1,4 +1,4 @@
-"""Read patterns such as ``{source}/{symbol}``, and fill them in so that different values give different texts."""
+"""Read patterns such as ``{source}/{symbol}``, and fill them in: different values give different texts."""
 
 from __future__ import annotations
 
