@@ -223,7 +223,7 @@ class Publisher:
                 UnavailableError,
                 "it blocks publishers, for want of memory or disk: make room on the server",
             )
-        code = getattr(error, "reply_code", None) or getattr(error, "code", 0)
+        code: int = getattr(error, "reply_code", None) or 0
         kind, hint = _MEANINGS.get(code, (TransientError, ""))
         if not connecting:
             return kind, hint

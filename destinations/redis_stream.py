@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +25,7 @@ from destinations.queue_url import QueueServer
 from destinations.redis_errors import redis_errors
 from destinations.repeats import Entry, compare
 from router.batch import PointBatch
-from router.errors import ConfigError, DestinationError, Reason, TransientError
+from router.errors import ConfigError, DestinationError, TransientError
 from router.points import NormalizedDataPoint
 from router.rows import Mask, Rows
 
@@ -128,9 +128,7 @@ class RedisStreamDestination(DataDestination):
                 socket_timeout=self._timeout,
                 socket_connect_timeout=self._timeout,
                 socket_keepalive=True,
-                single_connection_client=False,
                 retry=Retry(NoBackoff(), 0),
-                health_check_interval=10,
                 client_name="candlefleet",
                 ssl=self._server.scheme == "rediss",
                 **self._tls,
@@ -162,9 +160,9 @@ class RedisStreamDestination(DataDestination):
         if not len(batch):
             return
         with self._lock:
-            client = self._connected()
             try:
                 with redis_errors(self._server):
+                    client = self._connected()
                     for stream, rows in self._by_stream(batch):
                         self._add(client, stream, rows)
             except BaseException:
@@ -187,25 +185,29 @@ class RedisStreamDestination(DataDestination):
                 return
         raise TransientError(f"{self._place}: others keep adding rows of the same batch")
 
-    # One step waits for no other: each says what the one before it will have put on record.
     def _added(self, client: redis.Redis, stream: str, batch: PointBatch) -> bool:
         record, route = record_of(stream), batch.route_id or ""
         known = _read(client, record, route, {part.batch_id for part in batch.parts})
-        steps = client.pipeline(transaction=False)
         for rows in batch.chunks(_STEP):
-            new, entries = compare(rows, {name: decode_entry(data) for name, data in known.items()})
-            if new.any():
-                after = {name: encode_entry(entry) for name, entry in entries.items()}
-                changed = [(_field(route, name), known.get(name, b""), data) for name, data in after.items()]
-                head = (self._maxlen or 0, _COUNT + route.encode(), route, len(changed))
-                added = chain.from_iterable(_entries(rows.filter(new)))
-                steps.eval(_ADD, 2, stream, record, *head, *chain.from_iterable(changed), *added)
-                known |= after
-        return all(steps.execute())
+            new, entries = compare(rows, _entries_of(known))
+            if not new.any():
+                continue
+            after = {name: encode_entry(entry) for name, entry in entries.items()}
+            changed = [(_field(route, name), known.get(name, b""), data) for name, data in after.items()]
+            head = (self._maxlen or 0, _COUNT + route.encode(), route, len(changed))
+            words: list[Any] = [*head, *chain.from_iterable(changed)]
+            if not client.eval(_ADD, 2, stream, record, *words, *encode_entries(rows.filter(new))):
+                return False
+            known |= after
+        return True
 
+    # A connection that was ended while nothing was written is no reason to lose an attempt.
     def _connected(self) -> redis.Redis:
-        if self._client is None or self._pid != os.getpid():
-            self.open()
+        if self._client is not None and self._pid == os.getpid():
+            with suppress(redis.ConnectionError):
+                self._client.ping()
+                return self._client
+        self.open()
         assert self._client is not None
         return self._client
 
@@ -222,7 +224,7 @@ class RedisStreamDestination(DataDestination):
                 mine = streams == stream
                 rows = batch.filter(mine)
                 known = _read(client, record_of(stream), route, {part.batch_id for part in rows.parts})
-                new, _ = compare(rows, {name: decode_entry(data) for name, data in known.items()})
+                new, _ = compare(rows, _entries_of(known))
                 held[mine] = ~new
         return held
 
@@ -271,10 +273,6 @@ class RedisStreamDestination(DataDestination):
         stream = self._streams.keys(PointBatch.of([point]).frame)[0]
         return str(StreamPlace(self._server, self._database, stream))
 
-    def obstacles(self) -> Sequence[Reason]:
-        """Return nothing: of a server nothing is known before it is asked."""
-        return ()
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.place()})"
 
@@ -296,6 +294,13 @@ def record_of(stream: str) -> str:
     return f"{{{stream}}}:candlefleet-written"
 
 
+def encode_entries(batch: PointBatch) -> list[bytes | str]:
+    """Return the point, the batch and the row of each row, one after another, in order."""
+    names = (name.rpartition(":") for name in row_names(batch))
+    values = encode_values(batch.frame)
+    return [word for value, (name, _, row) in zip(values, names, strict=True) for word in (value, name, row)]
+
+
 def encode_entry(entry: Entry) -> bytes:
     """Return what is on record of a batch: its fingerprint, seconds since 1970, and the set of rows."""
     return b"%s %d %s" % (entry.digest.encode(), int(time.time()), entry.rows.encode())
@@ -313,20 +318,16 @@ def _written_at(data: bytes) -> int:
 
 def _read(client: redis.Redis, record: str, route: str, batches: Collection[str]) -> dict[str, bytes]:
     names = sorted(batches)
-    if not names:
-        return {}
-    found = client.hmget(record, [_field(route, name) for name in names])
+    found: list[Any] = client.hmget(record, [_field(route, name) for name in names]) if names else []
     return {name: data for name, data in zip(names, found, strict=True) if data is not None}
+
+
+def _entries_of(known: Mapping[str, bytes]) -> dict[str, Entry]:
+    return {name: decode_entry(data) for name, data in known.items()}
 
 
 def _field(route: str, batch: str) -> bytes:
     return f"{route}\0{batch}".encode()
-
-
-def _entries(batch: PointBatch) -> Iterator[tuple[bytes, str, str]]:
-    for name, value in zip(row_names(batch), encode_values(batch.frame), strict=True):
-        batch_id, _, row = name.rpartition(":")
-        yield value, batch_id, row
 
 
 def _database(server: QueueServer) -> int:
