@@ -19,6 +19,7 @@ _HINTS: Final = (
     ("READONLY", "name the primary in url"),
     ("LOADING", "it has just started: wait"),
     ("NOAUTH", "give user and password in url"),
+    ("already authenticated", "give user and password in url"),
     ("WRONGPASS", "mend user and password in url"),
     ("invalid username-password", "mend user and password in url"),
     ("without any password configured", "leave the password in url out"),

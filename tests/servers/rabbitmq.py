@@ -148,12 +148,17 @@ class RabbitMQ(OwnServer):
 @contextlib.contextmanager
 def own_rabbitmq() -> Iterator[RabbitMQ]:
     """Give a server that belongs to nobody else; skip where RabbitMQ is not installed."""
-    if not (_PROGRAMS / "rabbitmq-server").exists():
+    if not installed():
         pytest.skip("needs RabbitMQ: make servers")
     with own_folder("rabbitmq") as folder:
         server = RabbitMQ(folder)
         with at_work(server):
             yield server
+
+
+def installed() -> bool:
+    """Return whether this host has RabbitMQ."""
+    return (_PROGRAMS / "rabbitmq-server").exists()
 
 
 @contextlib.contextmanager
