@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Final
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from router.errors import ConfigError
 from router.hidden import scrub
 from router.names import nearest
-from router.yaml_secrets import is_secret
-
-_HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class QueueServer:
@@ -35,30 +32,45 @@ class QueueServer:
         if read.scheme not in ports:
             message = f"{read.scheme!r} is none of {', '.join(ports)}{nearest(read.scheme, ports)}: {how}"
             raise ConfigError("url.scheme", "url", message)
+        if read.query or read.fragment:
+            raise ConfigError(
+                "url.syntax", "url", "what follows a ? or # is not read: pass it as an argument"
+            )
         self.scheme = read.scheme
         self.host = unquote(read.hostname or "127.0.0.1")
         self.port = read.port or ports[read.scheme]
         self.user = unquote(read.username) if read.username else None
         self.password = unquote(read.password) if read.password else None
         self.path = unquote(read.path)
-        self.query = dict(parse_qsl(read.query))
         self._secrets = [self.password] if self.password else []
-        self._secrets += [value for name, value in self.query.items() if is_secret(name)]
 
     def scrub(self, text: str) -> str:
         """Return what a client said, without the secrets of this URL."""
         return scrub(text, self._secrets)
 
-    def same_as(self, other: QueueServer) -> bool:
-        """Return whether it is the same server, as far as two URLs tell."""
-        return self._key() == other._key()
-
-    def _key(self) -> tuple[str, int]:
-        return "localhost" if self.host in _HERE else self.host.lower(), self.port
+    @property
+    def address(self) -> str:
+        """Host and port, as they stand in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
         user = f"{self.user}@" if self.user else ""
-        return f"{self.scheme}://{user}{self.host}:{self.port}{self.path}"
+        return f"{self.scheme}://{user}{self.address}{self.path}"
+
+
+def checked_tls(tls: Mapping[str, Any] | None, scheme: str, allowed: Collection[str]) -> dict[str, Any]:
+    """Return the options for TLS.
+
+    Raises:
+        ConfigError: `tls.unknown` for one that is not there, `tls.scheme` where there is no TLS.
+    """
+    for name in tls or {}:
+        if name not in allowed:
+            message = f"{name!r} is none of {', '.join(allowed)}{nearest(name, allowed)}"
+            raise ConfigError("tls.unknown", "tls", message)
+    if tls and not scheme.endswith("s"):
+        raise ConfigError("tls.scheme", "tls", f"is for {scheme}s://")
+    return dict(tls or {})
 
 
 def _split(url: object) -> SplitResult | None:

@@ -15,7 +15,7 @@ import amqp
 from destinations.base import DataDestination
 from destinations.messages import encode_values, row_names
 from destinations.patterns import KeyPattern
-from destinations.queue_url import QueueServer
+from destinations.queue_url import QueueServer, checked_tls
 from destinations.rabbitmq_channel import PORTS, Message, Publisher
 from router.batch import PointBatch
 from router.errors import ConfigError, TerminalError
@@ -23,6 +23,7 @@ from router.points import NormalizedDataPoint
 
 _PERSISTENT: Final = 2
 _LONGEST_KEY: Final = 255
+_TLS: Final = ("ca_certs", "certfile", "keyfile", "ciphers", "server_hostname")
 _INHERITED: Final[list[Publisher]] = []
 
 
@@ -71,7 +72,7 @@ class RabbitMQDestination(DataDestination):
         self._mandatory = mandatory
         self._declare = declare
         self._timeout = timeout
-        self._tls = dict(tls or {})
+        self._tls = checked_tls(tls, self._server.scheme, _TLS)
         self._lock = threading.RLock()
         self._publisher: Publisher | None = None
         self._pid = 0

@@ -84,7 +84,7 @@ class Publisher:
         self._unconfirmed = _Unconfirmed()
         self._returned: list[tuple[str, str]] = []
         self._connection = amqp.Connection(
-            f"{server.host}:{server.port}",
+            server.address,
             userid=server.user or "guest",
             password=server.password or "guest",
             login_method="PLAIN",

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from destinations.base import DataDestination
 from destinations.messages import encode_values, row_names
 from destinations.patterns import KeyPattern
-from destinations.queue_url import QueueServer
+from destinations.queue_url import QueueServer, checked_tls
 from destinations.redis_errors import redis_errors
 from destinations.repeats import Entry, compare
 from router.batch import PointBatch
@@ -35,6 +35,7 @@ _STEP: Final = 1000
 #: Another process may be adding rows of the same batch: so often what is on record is read again.
 _ATTEMPTS: Final = 10
 _COUNT: Final = b"rows "
+_TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ciphers", "ssl_check_hostname")
 _INHERITED: Final[list[redis.Redis]] = []
 
 #: Adds rows to a stream if what is on record has not changed since it was read, and records them.
@@ -103,7 +104,7 @@ class RedisStreamDestination(DataDestination):
             raise ConfigError("range", "timeout", f"{timeout!r} is not a number of seconds from 1 up")
         self._maxlen = maxlen
         self._timeout = timeout
-        self._tls = dict(tls or {})
+        self._tls = checked_tls(tls, self._server.scheme, _TLS)
         self._place = StreamPlace(self._server, self._database, stream)
         self._lock = threading.RLock()
         self._client: redis.Redis | None = None

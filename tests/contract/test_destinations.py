@@ -101,7 +101,7 @@ def postgres_table(root: Path) -> tuple[str, str]:
 
 
 def redis_stream(root: Path) -> tuple[str, str]:
-    return (root / "redis_url").read_text(), own_name(root)
+    return (root / "streams_url").read_text(), own_name(root)
 
 
 def make_rabbitmq(root: Path) -> RabbitMQDestination:
@@ -173,7 +173,7 @@ CASES = [
         "redis_stream",
         lambda root: RedisStreamDestination(*redis_stream(root)),
         lambda root, _: read_stream(*redis_stream(root)),
-        service="redis_url",
+        service="streams_url",
     ),
     Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
 ]

@@ -242,7 +242,7 @@ def test_a_server_that_stands_still_is_given_up_in_time(exchange, server):
 
 def test_a_server_killed_in_mid_write_and_started_again_has_every_row(exchange, server):
     exchange.bind()
-    destination, batch = exchange.destination(), make_batch(20_000, batch_id="b")
+    destination, batch = exchange.destination(), make_batch(10_000, batch_id="b")
     destination.open()
     writing = Writing(lambda: destination.write_batch(batch))
     until(lambda: exchange.waiting(), "the first messages are there")
@@ -253,4 +253,4 @@ def test_a_server_killed_in_mid_write_and_started_again_has_every_row(exchange, 
         destination.write_batch(batch)
     server.start()
     destination.write_batch(batch)
-    assert set(exchange.names()) == {f"b:{row}" for row in range(20_000)}
+    assert set(exchange.names()) == {f"b:{row}" for row in range(10_000)}
