@@ -1,4 +1,4 @@
-"""Who answers at an address may be no RabbitMQ and no Redis; who writes may be the child of whoever connected."""
+"""Who answers may be no RabbitMQ and no Redis; who writes may be the child of whoever connected."""
 
 from __future__ import annotations
 
