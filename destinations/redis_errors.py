@@ -25,7 +25,7 @@ _HINTS: Final = (
     ("without any password configured", "leave the password in url out"),
     (
         "NOPERM",
-        "let this user EVAL, XADD, HGET, HSET, HINCRBY and HMGET on the stream and the record beside it",
+        "let this user PING, EVAL, XADD, HGET, HMGET, HSET and HINCRBY on the stream and its record",
     ),
     ("MISCONF", "it cannot save: make room on its disk, or see its log"),
     ("MASTERDOWN", "name the primary in url"),

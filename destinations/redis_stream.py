@@ -130,13 +130,12 @@ class RedisStreamDestination(DataDestination):
                 socket_connect_timeout=self._timeout,
                 socket_keepalive=True,
                 retry=Retry(NoBackoff(), 0),
-                client_name="candlefleet",
                 ssl=self._server.scheme == "rediss",
                 **self._tls,
             )
             self._client, self._pid = client, os.getpid()
             with redis_errors(self._server, connecting=True):
-                client.exists("candlefleet")
+                client.ping()
 
     def close(self) -> None:
         """Let go of the connection; twice is harmless. The next write connects again."""

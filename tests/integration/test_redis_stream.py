@@ -181,7 +181,16 @@ def test_a_user_who_may_not_add_is_told_what_is_missing(streams, admin):
     admin.acl_setuser("reader", enabled=True, passwords=["+s3cr3t"], keys=["*"], commands=["+@read", "+ping"])
     error = streams.raised(streams.server.url_for("reader:s3cr3t@"))
     assert isinstance(error, UnavailableError)
-    assert "let this user EVAL" in str(error)
+    assert "let this user PING, EVAL" in str(error)
+
+
+def test_a_user_who_may_do_what_the_documentation_says_adds_points(streams, admin):
+    commands = [f"+{name}" for name in ("ping", "eval", "xadd", "hget", "hmget", "hset", "hincrby")]
+    keys = ["bars*", "{bars*"]
+    admin.acl_setuser("writer", enabled=True, passwords=["+s3cr3t"], keys=keys, commands=commands)
+    destination = streams.destination(streams.server.url_for("writer:s3cr3t@"))
+    destination.write_batch(make_batch(3))
+    assert destination.on_record("everything") == len(streams.entries()) == 3
 
 
 def test_a_key_that_is_no_stream_is_left_as_it_is(streams, admin):
