@@ -114,8 +114,8 @@ class RabbitMQ(OwnServer):
         return os.environ | {name: str(value) for name, value in own.items()}
 
     def answers(self) -> bool:
-        """Return whether its management answers, which it starts last."""
-        with contextlib.suppress(OSError):
+        """Return whether it lets us in, and its management answers."""
+        with contextlib.suppress(OSError, amqp.AMQPError), channel(self.url):
             return bool(self.api("GET", "overview"))
         return False
 
