@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from destinations.csv_file import CSVDestination
     from destinations.file import FileDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
+    from destinations.kafka import KafkaDestination
     from destinations.memory import MemoryDestination
     from destinations.parquet import ParquetDestination
     from destinations.routes_file import load_routes, load_routes_file
@@ -30,6 +31,7 @@ __all__ = [
     "FeatherDestination",
     "FileDestination",
     "JSONLinesDestination",
+    "KafkaDestination",
     "MemoryDestination",
     "ParquetDestination",
     "SQLDestination",
@@ -45,6 +47,7 @@ REGISTRY: Final[dict[str, str]] = {
     "csv_file": "destinations.csv_file:CSVDestination",
     "feather": "destinations.arrow_file:FeatherDestination",
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
+    "kafka": "destinations.kafka:KafkaDestination",
     "memory": "destinations.memory:MemoryDestination",
     "parquet": "destinations.parquet:ParquetDestination",
     "sql": "destinations.sql:SQLDestination",

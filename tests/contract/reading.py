@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from router.batch import PointBatch
 from router.points import NormalizedDataPoint
+from tests.servers.kafka import messages, without_copies
 
 
 class Row(NamedTuple):
@@ -64,6 +65,11 @@ def read_sql(url: str, table: str) -> list[Row]:
     with engine.connect() as connection:
         query = f'SELECT * FROM "{table}" ORDER BY source, symbol, timeframe, timestamp'
         return [_row(dict(row)) for row in connection.exec_driver_sql(query).mappings()]
+
+
+def read_kafka(address: str, topic: str) -> list[Row]:
+    """Return the rows of a topic, partition by partition, without copies, as its readers are told to."""
+    return [_row(json.loads(message.value())) for message in without_copies(messages(address, topic))]
 
 
 def scan_part(path: Path) -> pl.LazyFrame:

@@ -17,6 +17,7 @@ from destinations import (
     DataDestination,
     FeatherDestination,
     JSONLinesDestination,
+    KafkaDestination,
     MemoryDestination,
     ParquetDestination,
     SQLDestination,
@@ -25,7 +26,16 @@ from destinations.dataset import DatasetDestination
 from destinations.sql_upsert import GenericUpsert
 from router.batch import PointBatch
 from router.errors import TerminalError
-from tests.contract.reading import Row, read_csv, read_dataset, read_jsonl, read_sql, row_of, rows_of
+from tests.contract.reading import (
+    Row,
+    read_csv,
+    read_dataset,
+    read_jsonl,
+    read_kafka,
+    read_sql,
+    row_of,
+    rows_of,
+)
 from tests.make import make_batch, make_point
 
 
@@ -84,6 +94,11 @@ def postgres_table(root: Path) -> tuple[str, str]:
     return (root / "postgres_url").read_text(), table
 
 
+def kafka_topic(root: Path) -> tuple[str, str]:
+    topic = "bars-" + hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
+    return (root / "kafka_address").read_text(), topic
+
+
 def make_generic(root: Path) -> SQLDestination:
     return GenericSQLDestination(sqlite_url(root))
 
@@ -136,6 +151,12 @@ CASES = [
         lambda root, _: read_sql(*postgres_table(root)),
         updates=True,
         service="postgres_url",
+    ),
+    Case(
+        "kafka",
+        lambda root: KafkaDestination(*kafka_topic(root)),
+        lambda root, _: read_kafka(*kafka_topic(root)),
+        service="kafka_address",
     ),
     Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
 ]
