@@ -23,7 +23,6 @@ CASES: Final = (
     "encoders",
     "datasets",
     "sql",
-    "kafka",
     "memory",
     "producer",
     "flush",

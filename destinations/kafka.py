@@ -6,14 +6,16 @@ import math
 import os
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 from kafka.partitioner import murmur2
 
 from destinations.base import DataDestination
@@ -96,7 +98,7 @@ class KafkaDestination(DataDestination):
         """Connect, and ask for the topic.
 
         Raises:
-            ConfigError: `compression.library`.
+            ConfigError: A code of `check`.
             UnavailableError: No broker, no permission, no such topic; the message says what to do.
         """
         with self._lock:
@@ -104,7 +106,7 @@ class KafkaDestination(DataDestination):
             self.check()
             self._pid = os.getpid()
             try:
-                self._producer = KafkaProducer(**self._client_settings())
+                self._producer = made_producer(self._client_settings())
                 self._producer.partitions_for(self._topic)
             except (KafkaError, OSError, ssl.SSLError, ValueError) as error:
                 self.close()
@@ -124,11 +126,15 @@ class KafkaDestination(DataDestination):
                 producer.close(timeout=min(self._timeout, 5.0))
 
     def check(self) -> None:
-        """Refuse a compression whose package is not installed.
+        """Refuse a compression whose package is not installed, and files of certificates that are not there.
 
         Raises:
-            ConfigError: `compression.library`.
+            ConfigError: `compression.library`, `path.missing`.
         """
+        for setting in ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile"):
+            path = self._settings.get(setting)
+            if path is not None and not Path(path).is_file():
+                raise ConfigError("path.missing", setting, f"there is no file {path}")
         if self._compression is not None and not COMPRESSIONS[self._compression]():
             message = f"{self._compression} is not installed: pip install 'candlefleet[kafka]'"
             raise ConfigError("compression.library", "compression_type", message)
@@ -237,6 +243,22 @@ class KafkaDestination(DataDestination):
 
     def _secrets(self) -> list[str]:
         return secrets_of(self._settings)
+
+
+def made_producer(settings: Mapping[str, Any]) -> KafkaProducer:
+    """Return a connected producer; where it cannot be made, its connections are closed."""
+    clients: list[KafkaNetClient] = []
+
+    def remembered(**options: Any) -> KafkaNetClient:
+        clients.append(KafkaNetClient(**options))
+        return clients[-1]
+
+    try:
+        return KafkaProducer(**settings, kafka_client=remembered)
+    except BaseException:
+        for client in clients:
+            client.close()
+        raise
 
 
 def encode_keys(frame: pl.DataFrame, field: str) -> list[bytes | None]:

@@ -134,3 +134,9 @@ def test_a_destination_that_never_connected_is_closed_as_often_as_wished():
     destination = KafkaDestination("one:9092", "bars")
     destination.close()
     destination.close()
+
+
+def test_a_file_of_certificates_that_is_not_there_is_refused():
+    destination = KafkaDestination("one:9092", "bars", security_protocol="SSL", ssl_cafile="nowhere.pem")
+    with pytest.raises(ConfigError, match=r"ssl_cafile: there is no file nowhere\.pem"):
+        destination.check()
