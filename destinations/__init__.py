@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from destinations.csv_file import CSVDestination
     from destinations.file import FileDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
+    from destinations.kafka import KafkaDestination
     from destinations.memory import MemoryDestination
     from destinations.parquet import ParquetDestination
     from destinations.rabbitmq import RabbitMQDestination
@@ -32,6 +33,7 @@ __all__ = [
     "FeatherDestination",
     "FileDestination",
     "JSONLinesDestination",
+    "KafkaDestination",
     "MemoryDestination",
     "ParquetDestination",
     "RabbitMQDestination",
@@ -49,6 +51,7 @@ REGISTRY: Final[dict[str, str]] = {
     "csv_file": "destinations.csv_file:CSVDestination",
     "feather": "destinations.arrow_file:FeatherDestination",
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
+    "kafka": "destinations.kafka:KafkaDestination",
     "memory": "destinations.memory:MemoryDestination",
     "parquet": "destinations.parquet:ParquetDestination",
     "rabbitmq": "destinations.rabbitmq:RabbitMQDestination",

@@ -10,10 +10,16 @@ import pytest
 
 from router.errors import ConfigError
 from tests.servers import postgres, rabbitmq, redis
+from tests.servers.kafka import kafka_at_hand
 from tests.servers.postgres import own_postgres
 from tests.servers.rabbitmq import own_rabbitmq
 from workers.embedded import EmbeddedRedis
 from workers.store import Store
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let kafka-python read its schemas in a way that Python 3.11 and 3.12 call old."""
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +53,13 @@ def postgres_url() -> Iterator[str]:
         return
     with own_postgres() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def kafka_address() -> Iterator[str]:
+    """Give the address of a Kafka broker; tests name topics of their own in it."""
+    with kafka_at_hand() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from router.batch import PointBatch
 from router.points import NormalizedDataPoint
+from tests.servers.kafka import messages, without_copies
 from tests.servers.rabbitmq import taken
 
 
@@ -78,6 +79,11 @@ def read_stream(url: str, stream: str) -> list[Row]:
     """Return the rows of a stream, in its order."""
     with redis.Redis.from_url(url) as client:
         return [_row(json.loads(entry[b"point"])) for _, entry in client.xrange(stream)]
+
+
+def read_kafka(address: str, topic: str) -> list[Row]:
+    """Return the rows of a topic, partition by partition, without copies, as its readers are told to."""
+    return [_row(json.loads(message.value())) for message in without_copies(messages(address, topic))]
 
 
 def scan_part(path: Path) -> pl.LazyFrame:

@@ -17,6 +17,7 @@ from destinations import (
     DataDestination,
     FeatherDestination,
     JSONLinesDestination,
+    KafkaDestination,
     MemoryDestination,
     ParquetDestination,
     RabbitMQDestination,
@@ -32,6 +33,7 @@ from tests.contract.reading import (
     read_csv,
     read_dataset,
     read_jsonl,
+    read_kafka,
     read_queue,
     read_sql,
     read_stream,
@@ -110,6 +112,10 @@ def make_rabbitmq(root: Path) -> RabbitMQDestination:
     return RabbitMQDestination(url, name)
 
 
+def kafka_topic(root: Path) -> tuple[str, str]:
+    return (root / "kafka_address").read_text(), own_name(root)
+
+
 def make_generic(root: Path) -> SQLDestination:
     return GenericSQLDestination(sqlite_url(root))
 
@@ -174,6 +180,12 @@ CASES = [
         lambda root: RedisStreamDestination(*redis_stream(root)),
         lambda root, _: read_stream(*redis_stream(root)),
         service="streams_url",
+    ),
+    Case(
+        "kafka",
+        lambda root: KafkaDestination(*kafka_topic(root)),
+        lambda root, _: read_kafka(*kafka_topic(root)),
+        service="kafka_address",
     ),
     Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
 ]
