@@ -55,6 +55,7 @@ class Case:
         refusing: Makes one that refuses points of the symbol REFUSED; None: it takes every valid point.
         updates: Whether a point that comes again takes the place of the older one.
         service: The fixture whose server it needs; its URL lies in the folder, in a file of that name.
+        recorded: Whether it can tell later which rows were written.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Case:
     refusing: Callable[[Path], DataDestination] | None = None
     updates: bool = False
     service: str = ""
+    recorded: bool = True
 
     def kept(self, rows: list[Row]) -> list[Row]:
         """Return what is there once some rows were written, sorted."""
@@ -174,6 +176,7 @@ CASES = [
         make_rabbitmq,
         lambda root, _: read_queue((root / "rabbitmq_url").read_text(), own_name(root)),
         service="rabbitmq_url",
+        recorded=False,
     ),
     Case(
         "redis_stream",
@@ -186,8 +189,15 @@ CASES = [
         lambda root: KafkaDestination(*kafka_topic(root)),
         lambda root, _: read_kafka(*kafka_topic(root)),
         service="kafka_address",
+        recorded=False,
     ),
-    Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
+    Case(
+        "memory",
+        lambda _: MemoryDestination(),
+        read_memory,
+        lambda _: refuses("REFUSED"),
+        recorded=False,
+    ),
 ]
 
 Read = Callable[[], list[Row]]
@@ -260,6 +270,14 @@ def test_destination_remembers_after_close_and_open(destination: DataDestination
     destination.open()
     destination.write_batch(batch)
     assert read() == sorted(rows_of(batch), key=repr)
+
+
+def test_destination_tells_the_rows_it_has_on_record_and_no_others(destination: DataDestination, case: Case):
+    batch = make_batch(6)
+    assert destination.holds(batch).tolist() == [False] * 6
+    destination.write_batch(batch.slice(1, 4))
+    assert destination.holds(batch).tolist() == [1 <= row < 4 and case.recorded for row in range(6)]
+    assert not destination.holds(batch.for_route("other")).any()
 
 
 def test_destination_may_be_closed_and_opened_twice(destination: DataDestination, read: Read):
