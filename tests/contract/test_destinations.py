@@ -26,7 +26,16 @@ from destinations.dataset import DatasetDestination
 from destinations.sql_upsert import GenericUpsert
 from router.batch import PointBatch
 from router.errors import TerminalError
-from tests.contract.reading import Row, read_csv, read_dataset, read_delta, read_jsonl, read_sql, row_of, rows_of
+from tests.contract.reading import (
+    Row,
+    read_csv,
+    read_dataset,
+    read_delta,
+    read_jsonl,
+    read_sql,
+    row_of,
+    rows_of,
+)
 from tests.make import make_batch, make_point
 
 
