@@ -62,7 +62,7 @@ def read_dataset(root: Path) -> list[Row]:
 def read_delta(root: Path) -> list[Row]:
     """Return the rows that a Delta table lists, commit by commit."""
     table = DeltaTable(root)
-    added = pl.DataFrame(pa.record_batch(table.get_add_actions())).sort(
+    added = pl.DataFrame(pa.table(table.get_add_actions())).sort(
         "modification_time", maintain_order=True
     )
     files = {uri.rpartition("/")[2]: uri for uri in table.file_uris()}
