@@ -72,6 +72,7 @@ class DeltaLedger:
             self._records.open()
             with self._records.transaction():
                 self._records.db.execute(_INTENTS)
+                self._application()  # committed before any commit carries it
                 self._table.prepare()
                 self._settle()
             self._pid = os.getpid()

@@ -62,9 +62,7 @@ def read_dataset(root: Path) -> list[Row]:
 def read_delta(root: Path) -> list[Row]:
     """Return the rows that a Delta table lists, commit by commit."""
     table = DeltaTable(root)
-    added = pl.DataFrame(pa.table(table.get_add_actions())).sort(
-        "modification_time", maintain_order=True
-    )
+    added = pl.DataFrame(pa.table(table.get_add_actions())).sort("modification_time", maintain_order=True)
     files = {uri.rpartition("/")[2]: uri for uri in table.file_uris()}
     order = [files[path.rpartition("/")[2]] for path in added["path"]]
     hive = table.metadata().partition_columns
