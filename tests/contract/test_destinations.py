@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from destinations import (
+    AnalyticsEngineDestination,
     ArrowFileDestination,
     CSVDestination,
     DataDestination,
@@ -32,6 +33,7 @@ from tests.contract.reading import (
     Row,
     read_csv,
     read_dataset,
+    read_delta,
     read_jsonl,
     read_kafka,
     read_queue,
@@ -90,6 +92,13 @@ def dataset_case(name: str, kind: type[DatasetDestination], **options: object) -
         return read_dataset(root / "bars")
 
     return Case(name, lambda root: kind(root / "bars", **options), read)  # type: ignore[call-arg]
+
+
+def delta_case(name: str, **options: object) -> Case:
+    def read(root: Path, _: DataDestination) -> list[Row]:
+        return read_delta(root / "table")
+
+    return Case(name, lambda root: AnalyticsEngineDestination(root / "table", **options), read)
 
 
 def sqlite_url(root: Path) -> str:
@@ -152,6 +161,8 @@ CASES = [
     dataset_case("parquet_small", ParquetDestination, target_file_size=4000, durability="process"),
     dataset_case("arrow", ArrowFileDestination),
     dataset_case("feather", FeatherDestination, durability="process"),
+    delta_case("delta"),
+    delta_case("delta_symbols", partition_by=["symbol", "date"]),
     Case(
         "sqlite",
         lambda root: SQLDestination(sqlite_url(root)),
