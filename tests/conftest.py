@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,19 @@ from tests.servers.postgres import own_postgres
 from tests.servers.rabbitmq import own_rabbitmq
 from workers.embedded import EmbeddedRedis
 from workers.store import Store
+
+# Consoles look for these first: a shell may export them, and readline does for whatever is started after it.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
+
+TESTS = Path(__file__).parent
+#: The folders with the longest tests come first, so that processes that share them end at the same time.
+LONGEST_FIRST = ("faults", "acceptance", "integration", "contract", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the folders; within one the tests stay as they were."""
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(TESTS).parts[0]))
 
 
 @pytest.fixture(scope="session")
