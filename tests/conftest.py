@@ -1,4 +1,4 @@
-"""The services that tests share: one of each for the session, started for the first test that asks."""
+"""What all tests share: their order, and one of each service, started for the first test that asks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from workers.store import Store
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
 
-TESTS = Path(__file__).parent
-#: The folders with the longest tests come first, so that processes that share them end at the same time.
-LONGEST_FIRST = ("faults", "acceptance", "integration", "contract", "unit")
+#: Folders whose tests take longest: they come first, so that processes that share the suite end together.
+LONGEST_FIRST = [Path(__file__).parent / name for name in ("faults", "acceptance")]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the folders; within one the tests stay as they were."""
-    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(TESTS).parts[0]))
+    items.sort(key=lambda item: [folder not in item.path.parents for folder in LONGEST_FIRST])
 
 
 @pytest.fixture(scope="session")
