@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
     from destinations.memory import MemoryDestination
     from destinations.parquet import ParquetDestination
+    from destinations.rabbitmq import RabbitMQDestination
+    from destinations.redis_stream import RedisStreamDestination
     from destinations.routes_file import load_routes, load_routes_file
     from destinations.sql import SQLDestination
 
@@ -32,6 +34,8 @@ __all__ = [
     "JSONLinesDestination",
     "MemoryDestination",
     "ParquetDestination",
+    "RabbitMQDestination",
+    "RedisStreamDestination",
     "SQLDestination",
     "StandardOutputDestination",
     "load",
@@ -47,6 +51,8 @@ REGISTRY: Final[dict[str, str]] = {
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
     "memory": "destinations.memory:MemoryDestination",
     "parquet": "destinations.parquet:ParquetDestination",
+    "rabbitmq": "destinations.rabbitmq:RabbitMQDestination",
+    "redis_stream": "destinations.redis_stream:RedisStreamDestination",
     "sql": "destinations.sql:SQLDestination",
     "stdout": "destinations.jsonl_file:StandardOutputDestination",
 }

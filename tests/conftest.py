@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from router.errors import ConfigError
-from tests.servers import postgres, rabbitmq
+from tests.servers import postgres, rabbitmq, redis
 from tests.servers.postgres import own_postgres
 from tests.servers.rabbitmq import own_rabbitmq
 from workers.embedded import EmbeddedRedis
@@ -70,3 +70,9 @@ def rabbitmq_url() -> Iterator[str]:
         return
     with own_rabbitmq() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def streams_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a Redis for points; tests name streams of their own in it."""
+    return os.environ.get(redis.GIVEN) or str(request.getfixturevalue("redis_url"))

@@ -19,14 +19,27 @@ from destinations import (
     JSONLinesDestination,
     MemoryDestination,
     ParquetDestination,
+    RabbitMQDestination,
+    RedisStreamDestination,
     SQLDestination,
 )
 from destinations.dataset import DatasetDestination
 from destinations.sql_upsert import GenericUpsert
 from router.batch import PointBatch
 from router.errors import TerminalError
-from tests.contract.reading import Row, read_csv, read_dataset, read_jsonl, read_sql, row_of, rows_of
+from tests.contract.reading import (
+    Row,
+    read_csv,
+    read_dataset,
+    read_jsonl,
+    read_queue,
+    read_sql,
+    read_stream,
+    row_of,
+    rows_of,
+)
 from tests.make import make_batch, make_point
+from tests.servers.rabbitmq import make_queue
 
 
 @dataclass(frozen=True)
@@ -79,9 +92,22 @@ def sqlite_url(root: Path) -> str:
     return f"sqlite:///{root / 'bars.db'}"
 
 
+def own_name(root: Path) -> str:
+    return "bars_" + hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
+
+
 def postgres_table(root: Path) -> tuple[str, str]:
-    table = "bars_" + hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
-    return (root / "postgres_url").read_text(), table
+    return (root / "postgres_url").read_text(), own_name(root)
+
+
+def redis_stream(root: Path) -> tuple[str, str]:
+    return (root / "streams_url").read_text(), own_name(root)
+
+
+def make_rabbitmq(root: Path) -> RabbitMQDestination:
+    url, name = (root / "rabbitmq_url").read_text(), own_name(root)
+    make_queue(url, name)
+    return RabbitMQDestination(url, name)
 
 
 def make_generic(root: Path) -> SQLDestination:
@@ -136,6 +162,18 @@ CASES = [
         lambda root, _: read_sql(*postgres_table(root)),
         updates=True,
         service="postgres_url",
+    ),
+    Case(
+        "rabbitmq",
+        make_rabbitmq,
+        lambda root, _: read_queue((root / "rabbitmq_url").read_text(), own_name(root)),
+        service="rabbitmq_url",
+    ),
+    Case(
+        "redis_stream",
+        lambda root: RedisStreamDestination(*redis_stream(root)),
+        lambda root, _: read_stream(*redis_stream(root)),
+        service="streams_url",
     ),
     Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
 ]
