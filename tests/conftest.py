@@ -1,10 +1,11 @@
-"""The services that tests share: one of each for the session, started for the first test that asks."""
+"""What all tests share: their order, and one of each service, started for the first test that asks."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,18 @@ from tests.servers.postgres import own_postgres
 from tests.servers.rabbitmq import own_rabbitmq
 from workers.embedded import EmbeddedRedis
 from workers.store import Store
+
+# Consoles look for these first: a shell may export them, and readline does for whatever is started after it.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
+
+#: Folders whose tests take longest: they come first, so that processes that share the suite end together.
+LONGEST_FIRST = [Path(__file__).parent / name for name in ("faults", "acceptance")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the folders; within one the tests stay as they were."""
+    items.sort(key=lambda item: [folder not in item.path.parents for folder in LONGEST_FIRST])
 
 
 def pytest_configure(config: pytest.Config) -> None:
