@@ -17,9 +17,9 @@ from kombu.entity import Queue
 from destinations import load_routes
 from router.errors import CandlefleetError, ConfigError
 from router.names import nearest
-from router.route import Route, RoutePriority
+from router.route import Route
 from router.table import RouteTable
-from workers.broker import queue
+from workers.broker import check, priority, queue
 from workers.deliveries import Again
 from workers.embedded import end_with_parent
 from workers.envelope import QUEUE
@@ -28,12 +28,10 @@ from workers.ingest import Ingest
 from workers.journey import Journey
 from workers.open_destinations import check_destinations
 from workers.records import Nudge
-from workers.settings import require_broker_url, settings
+from workers.settings import broker_beside, require_state_url, settings
 from workers.store import Store
 from workers.unknown_routes import warn
 
-#: Celery's message priority on a Redis broker, where 0 is served first.
-PRIORITIES: Final = {RoutePriority.HIGH: 0, RoutePriority.NORMAL: 3, RoutePriority.LOW: 6}
 #: Retries of one message; after them the sweep nudges the part.
 MOST_NUDGES: Final = 20
 #: Seconds between two sweeps while a route has a rate_limit.
@@ -63,7 +61,7 @@ def table() -> RouteTable:
 def store() -> Store:
     """Return this process' connection to the fleet's state."""
     s = settings()
-    return Store.connect(require_broker_url(), memory=s.memory, remember=s.remember)
+    return Store.connect(require_state_url(), memory=s.memory, remember=s.remember)
 
 
 @cache
@@ -110,7 +108,7 @@ def _message(task: str, route_id: str, args: tuple[str, ...], **options: Any) ->
         task,
         args,
         queue=_queue(route_id),
-        priority=PRIORITIES[table().route(route_id).priority],
+        priority=_priority(route_id),
         **options,
     )
 
@@ -120,6 +118,11 @@ def served_by(queues: Iterable[str]) -> list[str]:
     names = list(queues)
     routes = [route.route_id for route in table().by_priority() if _queue(route.route_id).name in names]
     return [f"@{name}" for name in names] + routes
+
+
+@cache
+def _priority(route_id: str) -> int:
+    return priority(table().route(route_id).priority, broker_beside(require_state_url()))
 
 
 @cache
@@ -247,6 +250,7 @@ def _check_broker(**_: Any) -> None:
     try:
         store().check(volatile=settings().volatile)
         store().mark()
+        check(broker_beside(require_state_url()))
     except CandlefleetError as error:
         raise SystemExit(f"candlefleet: {error}") from None
 
