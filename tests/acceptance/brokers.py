@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 #: `amqp`: every crew of this run has RabbitMQ as its broker.
 SWITCH: Final = "CANDLEFLEET_TEST_BROKER"
+_asked = os.environ.get(SWITCH)  # before anybody gives this process the settings of a fleet
 
 
 def over_rabbitmq() -> bool:
     """Return whether this run was asked to have RabbitMQ as its broker."""
-    return os.environ.get(SWITCH) == "amqp"
+    return _asked == "amqp"
 
 
 @cache
