@@ -117,7 +117,7 @@ def check(url: str) -> None:
 
 
 def _refused(at: str, vhost: str, user: str | None, error: AccessRefused) -> str:
-    if error.method_name == "Queue.declare" or "queue" in str(error.reply_text):
+    if "access to" in str(error.reply_text):
         how = f"`rabbitmqctl set_permissions -p {vhost} {user or 'guest'} '.*' '.*' '.*'` lets it"
         return f"{at}: {error.reply_text}: {how}"
     how = "mend the URL, with %XX for signs such as / and @"

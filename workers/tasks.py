@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from math import ceil
 from typing import Any, Final
@@ -13,6 +14,7 @@ from celery import Task, chord, current_app, shared_task
 from celery.canvas import Signature
 from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown, worker_ready
 from kombu.entity import Queue
+from kombu.exceptions import OperationalError
 
 from destinations import load_routes
 from router.errors import CandlefleetError, ConfigError
@@ -31,6 +33,8 @@ from workers.records import Nudge
 from workers.settings import broker_beside, require_state_url, settings
 from workers.store import Store
 from workers.unknown_routes import warn
+
+logger = logging.getLogger(__name__)
 
 #: Retries of one message; after them the sweep nudges the part.
 MOST_NUDGES: Final = 20
@@ -80,15 +84,22 @@ class Messages:
     def router(self) -> None:
         """Ask the router to look at what waits."""
         reach("nudge.before")
-        current_app.send_task("router.route", ignore_result=True)
+        with _let_go():
+            current_app.send_task("router.route", ignore_result=True)
 
     def stream(self) -> None:
         """Ask for a look at the stream that others write to."""
-        current_app.send_task("router.ingest", ignore_result=True)
+        with _let_go():
+            current_app.send_task("router.ingest", ignore_result=True)
 
     def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
         """Ask for a look at these parts, which may be all parts of one flush."""
         reach("nudge.before")
+        with _let_go():
+            self._send(nudges, whole_flush)
+
+    @staticmethod
+    def _send(nudges: Sequence[Nudge], whole_flush: bool) -> None:
         if whole_flush and len(nudges) > 1:
             route_id, flush = nudges[0].route_id, nudges[0].flush
             body = _message(f"flushed.{route_id}", route_id, (flush,), immutable=True)
@@ -96,6 +107,15 @@ class Messages:
             return
         for nudge in nudges:
             _deliver_message(nudge).apply_async()
+
+
+# What could not be sent was only a nudge: the next sweep does what the message would have.
+@contextmanager
+def _let_go() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        logger.warning("Fleet not nudged: %s", error)
 
 
 def _deliver_message(nudge: Nudge, *, ignore_result: bool = True) -> Signature:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from kombu import Connection
 from ulid import ULID
 
+from router.errors import CandlefleetError
 from tests.acceptance.brokers import virtual_host
 from tests.acceptance.door_fixture import AmqpDoor
 from tests.acceptance.fleet_fixture import (
@@ -28,7 +31,7 @@ from tests.acceptance.fleet_fixture import (
 from tests.make import make_point
 from tests.make_messages import MALFORMED, UNREADABLE, as_amqp, make_message
 from tests.servers.rabbitmq import RabbitMQ, own_rabbitmq
-from workers.broker import client, queue
+from workers.broker import check, client, queue
 from workers.envelope import QUEUE
 
 MINUTES = 100_000  #: enough bars for parts of a chord
@@ -205,25 +208,38 @@ def test_the_account_adds_up(crew: Crew, candlefleet) -> None:
 # -- who is not let in -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[*CELERY, "worker", "-Q", "router"], [*CELERY, "beat"]], ids=str)
-def test_a_broker_that_cannot_be_used_is_one_line_that_says_what_to_do(
-    crew: Crew, rabbitmq: RabbitMQ, tmp_path: Path, command: list[str]
+def test_a_rabbitmq_that_cannot_be_used_is_one_line_that_says_what_to_do(
+    crew: Crew, rabbitmq: RabbitMQ
 ) -> None:
-    with Connection(crew.broker) as connection, connection.channel() as channel:
-        rabbitmq.api("PUT", "vhosts/taken")
+    rabbitmq.api("PUT", "vhosts/taken")
+    rabbitmq.api("PUT", "users/reader", {"password": "s3cr3t", "tags": ""})
+    rabbitmq.api("PUT", "permissions/taken/reader", {"configure": "", "write": "", "read": ".*"})
     with Connection(rabbitmq.url_for(vhost="taken")) as connection, connection.channel() as channel:
         channel.queue_declare("router", durable=True, auto_delete=False)
-    for url, words in (
-        (rabbitmq.url_for(password="wr0ng"), ["does not know the user 'candles'", "mend the URL"]),
-        (rabbitmq.url_for(vhost="nowhere"), ["nowhere", "rabbitmqctl add_vhost nowhere"]),
-        (rabbitmq.url_for(vhost="taken"), ["x-max-priority", "virtual host of its own"]),
-        (rabbitmq.url_for(port=1), ["127.0.0.1:1 does not answer", "start it"]),
-        (rabbitmq.url_for(port=int(crew.url.rpartition(":")[2].split("/")[0])), ["does not answer"]),
+    redis = urlsplit(crew.url).port
+    for url, code, words in (
+        (rabbitmq.url_for(password="wr0ng"), "broker.refused", "does not know the user 'candles'"),
+        (rabbitmq.url_for(vhost="nowhere"), "broker.vhost", "`rabbitmqctl add_vhost nowhere`"),
+        (rabbitmq.url_for(vhost="taken"), "broker.queue", "a virtual host of its own"),
+        (rabbitmq.url_for("reader", vhost="taken"), "broker.refused", "set_permissions -p taken reader"),
+        (rabbitmq.url_for(port=1), "", "127.0.0.1:1 does not answer"),
+        (rabbitmq.url_for(port=redis), "", f"127.0.0.1:{redis} does not answer"),
     ):
-        said = run(command, crew.environment | {"CANDLEFLEET_BROKER_URL": url}, tmp_path)
-        lines = [line for line in (said.stdout + said.stderr).splitlines() if line.startswith("candlefleet:")]
-        assert said.returncode != 0
-        assert len(lines) == 1, said.stdout + said.stderr
-        assert all(word in lines[0] for word in words), lines
-        assert "wr0ng" not in said.stdout + said.stderr
-        assert "s3cr3t" not in said.stdout + said.stderr
+        with pytest.raises(CandlefleetError) as caught:
+            check(url)
+        assert words in str(caught.value)
+        assert getattr(caught.value, "code", "") == code
+        assert not {"wr0ng", "s3cr3t"} & set(re.findall(r"\w+", repr(caught.value) + str(caught.value)))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [["worker", "-Q", "router"], ["beat"]], ids=" ".join)
+def test_no_process_starts_where_it_is_not_let_in(
+    crew: Crew, rabbitmq: RabbitMQ, tmp_path: Path, command: list[str]
+) -> None:
+    environment = crew.environment | {"CANDLEFLEET_BROKER_URL": rabbitmq.url_for(password="wr0ng")}
+    said = run([*CELERY, *command], environment, tmp_path)
+    assert said.returncode != 0
+    assert "does not know the user 'candles'" in said.stderr + said.stdout
+    assert "Traceback" not in said.stderr + said.stdout
+    assert "wr0ng" not in said.stderr + said.stdout
