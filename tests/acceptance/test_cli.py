@@ -266,7 +266,7 @@ def up(folder: Path) -> Iterator[Up]:
     """Start a fleet of one route, and wait until it says that it is up."""
     (folder / "routes.py").write_text(ROUTES)
     log = folder / "up.log"
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         environment = clean_environment(
             CANDLEFLEET_BROKER_URL=stack.enter_context(broker_of_the_run("")),
             CANDLEFLEET_DIR=str(folder / "fleet"),
