@@ -117,7 +117,7 @@ def test_properties_are_unpacked() -> None:
     "header",
     [
         header_of(Message(b"body", content_type=b"\xff\xfe")),
-        header_of(Message(b"body", content_type="text/plain"))[:-4],
+        header_of(Message(b"body", content_type="text/plain"))[:13],
         pack(">HxxQ", 60, 4) + pack(">HI", 0x2000, 3) + b"\x01a?",
         pack(">HxxQ", 60, 4) + pack(">HI", 0x2000, 9 * 5000) + b"\x01aF\x00\x00\x00\x7f" * 5000,
     ],
