@@ -37,7 +37,7 @@ def client(url: str) -> Celery:
 
 def is_rabbitmq(url: str | None) -> bool:
     """Return whether a broker is a RabbitMQ, and not a Redis."""
-    return urlsplit(url or "").scheme in ("amqp", "amqps")
+    return (url or "").partition("://")[0].lower() in ("amqp", "amqps")
 
 
 def transport_options(url: str | None) -> dict[str, Any]:
