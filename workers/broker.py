@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from amqp import (  # type: ignore[import-untyped]
+from amqp import (
     AccessRefused,
     AMQPError,
     NotAllowed,

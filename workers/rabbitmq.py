@@ -14,8 +14,8 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
-from amqp.basic_message import Message  # type: ignore[import-untyped]
-from amqp.method_framing import frame_handler  # type: ignore[import-untyped]
+from amqp.basic_message import Message
+from amqp.method_framing import frame_handler
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 from ulid import ULID
 
