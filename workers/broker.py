@@ -15,6 +15,7 @@ from amqp import (
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from destinations.rabbitmq_channel import PORTS
 from router.errors import ConfigError, FleetUnreachableError
 from router.route import RoutePriority
 from workers.envelope import QUEUE
@@ -88,13 +89,17 @@ def check(url: str) -> None:
     """Find out whether a RabbitMQ lets the fleet in and have its queues; a Redis is checked by the store.
 
     Raises:
-        ConfigError: ``broker.refused``, ``broker.vhost``, ``broker.queue``; the message says what to do.
+        ConfigError: ``broker.refused``, ``broker.vhost``, ``broker.queue``, ``broker.url``; the message says
+            what to do.
         FleetUnreachableError: It does not answer.
     """
     if not is_rabbitmq(url):
         return
     parts = urlsplit(url)
-    at, vhost = f"{parts.hostname}:{parts.port or 5672}", unquote(parts.path[1:]) or "/"
+    at, vhost = f"{parts.hostname}:{parts.port or PORTS[parts.scheme]}", unquote(parts.path[1:]) or "/"
+    if "ssl_" in parts.query:
+        how = "leave out what follows the ? and name the CA in SSL_CERT_FILE"
+        raise ConfigError("broker.url", _WHERE, f"{at}: options for TLS are not read from a URL: {how}")
     try:
         with client(url) as app, app.connection_for_write(connect_timeout=5) as connection:
             connection.connect()
@@ -109,10 +114,15 @@ def check(url: str) -> None:
     except PreconditionFailed as error:
         how = "delete that queue once it is empty, or give the fleet a virtual host of its own"
         raise ConfigError("broker.queue", _WHERE, f"{at}: {error.reply_text}: {how}") from None
+    except UnicodeError as error:
+        raise ConfigError("broker.url", _WHERE, f"{at}: {error}: mend the host in the URL") from None
     except (AMQPError, OSError) as error:
-        said = (
-            f"RabbitMQ at {at} does not answer ({type(error).__name__}: {error}): start it, or mend {_WHERE}"
-        )
+        how = f"start it, or mend {_WHERE}"
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            how = (
+                "name in SSL_CERT_FILE the CA that signed its certificate, and in the URL the host it is for"
+            )
+        said = f"RabbitMQ at {at} does not answer ({type(error).__name__}: {error}): {how}"
         raise FleetUnreachableError(said) from None
 
 

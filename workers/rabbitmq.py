@@ -131,9 +131,14 @@ class Transport(pyamqp.Transport):
 
 
 class SSLTransport(pyamqp.SSLTransport):
-    """The same behind `amqps://` URLs."""
+    """The same behind `amqps://` URLs: the server's certificate must name the host of the URL."""
 
     Connection: Any = Connection
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)  # type: ignore[no-untyped-call]
+        if client.ssl is True:
+            client.ssl = {"server_hostname": client.hostname}
 
 
 def install() -> None:

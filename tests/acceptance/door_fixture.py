@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from kombu import Connection
 
 from tests.acceptance.fleet_fixture import Crew, alive
 from tests.make_messages import as_amqp
@@ -64,7 +63,8 @@ class AmqpDoor(Door):
 
     def publish(self, body: bytes, properties: dict[str, Any]) -> None:
         """Publish bytes with these properties, and no others."""
-        with Connection(self.crew.broker) as connection, connection.channel() as channel:
+        with self.client.pool.acquire(block=True) as connection:
+            channel = connection.default_channel
             channel.basic_publish(channel.prepare_message(body, **properties), exchange="", routing_key=QUEUE)
 
     def held(self) -> set[bytes]:
@@ -73,7 +73,7 @@ class AmqpDoor(Door):
 
     def waiting(self) -> int:
         """Return the messages that nobody has finished."""
-        return sum(messages(self.client, [QUEUE]).values()) + len(self.held())
+        return sum(messages(self.client, [QUEUE]).values()) or len(self.held())
 
 
 def door_of(crew: Crew, pid: int) -> Door:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -30,8 +31,9 @@ from tests.acceptance.fleet_fixture import (
 )
 from tests.make import make_point
 from tests.make_messages import MALFORMED, UNREADABLE, as_amqp, make_message
+from tests.servers.certificates import CA, STRANGER
 from tests.servers.rabbitmq import RabbitMQ, own_rabbitmq
-from workers.broker import check, client, queue
+from workers.broker import check, client, messages, queue
 from workers.envelope import QUEUE
 
 MINUTES = 100_000  #: enough bars for parts of a chord
@@ -40,14 +42,14 @@ MINUTES = 100_000  #: enough bars for parts of a chord
 @pytest.fixture(scope="module")
 def rabbitmq() -> Iterator[RabbitMQ]:
     """Give a RabbitMQ that this module may kill."""
-    with own_rabbitmq() as server:
+    with own_rabbitmq(secure=True) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def crew(rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
     """Give a crew whose messages a virtual host of it carries."""
-    routes = Path(__file__).with_name("fleet_routes.py")
+    routes = Path(__file__).with_name("amqp_routes.py")
     with (
         virtual_host(rabbitmq) as url,
         crew_at_work(tmp_path_factory.mktemp("amqp"), routes, without=["late"], broker=url) as at_work,
@@ -74,8 +76,9 @@ def bars(count: int, symbol: str) -> list[dict[str, Any]]:
 
 
 def delivered(crew: Crew, symbol: str) -> int:
-    """Return how many points of a symbol lie in the files of the route `jsonl`; none lies there twice."""
-    times = [row["timestamp"] for row in crew.rows("jsonl") if row["symbol"] == symbol]
+    """Return how many points of a symbol lie in the file of the route `jsonl`; none lies there twice."""
+    lines = (crew.exports / "jsonl" / f"{symbol}.jsonl").read_text().splitlines()
+    times = [json.loads(line)["timestamp"] for line in lines]
     assert len(times) == len(set(times))
     return len(times)
 
@@ -118,6 +121,19 @@ def test_status_tells_how_many_messages_wait(crew: Crew, candlefleet) -> None:
     assert said.json["queues"]["router"]["served"]
     purged = run([*CELERY, "purge", "-f", "-Q", "destinations.late"], crew.environment, crew.folder)
     assert "Purged 3 messages" in purged.stdout
+
+
+def test_the_urgent_among_the_messages_that_wait_go_first(crew: Crew) -> None:
+    levels = ["LOW", "NORMAL", "HIGH"]
+    for level in levels:
+        crew.producer.send_batch([make_point(row=row, source="late", symbol=level) for row in range(10)])
+    with client(crew.broker) as sender:
+        until(lambda: messages(sender, ["destinations.late"])["destinations.late"] >= 3, "three wait")
+    command = [*CELERY, "worker", "-n", "late@%h", "-Q", "destinations.late", "-c", "1", *QUIET]
+    with running(command, crew.folder / "late.log", crew.environment):
+        crew.settled()
+    written = [row["symbol"] for row in crew.rows("late")]
+    assert written == [level for level in reversed(levels) for _ in range(10)]
 
 
 # -- the door ----------------------------------------------------------------------------------
@@ -231,6 +247,24 @@ def test_a_rabbitmq_that_cannot_be_used_is_one_line_that_says_what_to_do(
         assert getattr(caught.value, "code", "") == code
         assert not {"wr0ng", "s3cr3t"} & set(re.findall(r"\w+", repr(caught.value) + str(caught.value)))
         assert "\n" not in str(caught.value)
+
+
+def test_a_rabbitmq_is_spoken_to_over_tls_if_its_certificate_names_it(
+    rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = rabbitmq.url_for(port=rabbitmq.secure_port).replace("amqp://", "amqps://")
+    named = url.replace("127.0.0.1", "localhost")
+    for ca, at, words in (
+        (STRANGER, named, "name in SSL_CERT_FILE the CA that signed its certificate"),
+        (CA, url, "certificate is not valid for '127.0.0.1'"),
+        (CA, f"{named}?ssl_ca_certs=x", "leave out what follows the ?"),
+        (CA, "amqps://a..b", "a..b:5671: encoding with 'idna' codec failed"),
+    ):
+        monkeypatch.setenv("SSL_CERT_FILE", str(rabbitmq.folder / ca))
+        with pytest.raises(CandlefleetError) as caught:
+            check(at)
+        assert words in str(caught.value)
+    check(named)
 
 
 @pytest.mark.parametrize("command", [["worker", "-Q", "router"], ["beat"]], ids=" ".join)
