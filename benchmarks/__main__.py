@@ -23,6 +23,7 @@ CASES: Final = (
     "encoders",
     "datasets",
     "sql",
+    "kafka",
     "rabbitmq",
     "redis_stream",
     "memory",

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-import ssl
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import polars as pl
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
-from kafka.net.compat import KafkaNetClient
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.partitioner import murmur2
 
 from destinations.base import DataDestination
-from destinations.kafka_errors import TOO_LARGE, meaning, said
+from destinations.kafka_client import DEFAULTS, Cause, made_producer
+from destinations.kafka_errors import TOO_LARGE, advice, found_together, meaning, said
 from destinations.kafka_settings import (
     COMPRESSIONS,
     check_brokers,
@@ -41,8 +41,9 @@ KEY_FIELDS: Final = tuple(name for name in COLUMNS if name != "technical_indicat
 #: What a message says of its row; copies of one row say the same.
 HEADERS: Final = ("candlefleet-batch", "candlefleet-row", "candlefleet-route")
 
-#: Everything waits in one write until it is flushed: there is nothing to gain by sending small batches.
-_DEFAULTS: Final = {"client_id": "candlefleet", "linger_ms": 50, "batch_size": 1 << 18}
+
+#: Key, value, headers, partition.
+Message: TypeAlias = tuple[bytes | None, bytes, list[tuple[str, bytes]], int | None]
 
 
 class KafkaDestination(DataDestination):
@@ -91,6 +92,7 @@ class KafkaDestination(DataDestination):
         self._lock = threading.RLock()
         self._producer: KafkaProducer | None = None
         self._pid = 0
+        self._cause = Cause()
 
     # -- open and close -------------------------------------------------------------------------
 
@@ -106,11 +108,12 @@ class KafkaDestination(DataDestination):
             self.check()
             self._pid = os.getpid()
             try:
-                self._producer = made_producer(self._client_settings())
+                self._cause = Cause()
+                self._producer = made_producer(self._client_settings(), self._cause)
                 self._producer.partitions_for(self._topic)
-            except (KafkaError, OSError, ssl.SSLError, ValueError) as error:
+            except (KafkaError, OSError, ValueError) as error:
+                hint = advice(error, connected=self._producer is not None)
                 self.close()
-                hint = "" if meaning(error) is UnavailableError else f": {self._advice(error)}"
                 raise self._failed(UnavailableError, error, hint) from self._shown(error)
 
     def close(self) -> None:
@@ -155,36 +158,57 @@ class KafkaDestination(DataDestination):
         with self._lock:
             if self._producer is None or self._pid != os.getpid():
                 self.open()
-            failures = self._send(batch)
-        refused = [row for row, error in failures.items() if isinstance(error, TOO_LARGE)]
-        if len(refused) < len(failures):
-            self.close()  # whatever its state is, nobody knows how far it came
-            error = next(error for error in failures.values() if not isinstance(error, TOO_LARGE))
-            raise self._failed(meaning(error), error) from self._shown(error)
-        if refused:
-            message = f"{self.place()}: {said(failures[refused[0]])}"
-            raise TerminalError(scrub(message, self._secrets()), refused)
+            self._cause.error = None
+            failures = self._send_all(batch)
+            lost = [error for error in failures.values() if meaning(error) is not TerminalError]
+            if lost:
+                self.close()  # whatever its state is, nobody knows how far it came
+                raise self._failed(meaning(lost[0]), lost[0]) from self._shown(lost[0])
+        if failures:
+            message = f"{self.place()}: {said(next(iter(failures.values())))}"
+            raise TerminalError(scrub(message, self._secrets()), list(failures))
 
-    # Every record is acknowledged or has expired when this returns: none is sent behind our back.
-    def _send(self, batch: PointBatch) -> dict[int, BaseException]:
+    # The brokers refuse all messages that came along with a bad one: each is sent again by itself.
+    def _send_all(self, batch: PointBatch) -> dict[int, BaseException]:
+        try:
+            messages = dict(enumerate(self._messages(batch)))
+        except KafkaError as error:
+            return {0: error}
+        failures = self._send(messages)
+        if all(found_together(error) or isinstance(error, TOO_LARGE) for error in failures.values()):
+            for row in [row for row, error in failures.items() if found_together(error)]:
+                del failures[row]
+                failures |= self._send({row: messages[row]})
+        return dict(sorted(failures.items()))
+
+    # What is neither acknowledged nor refused when this returns has failed: closing takes it back.
+    def _send(self, messages: Mapping[int, Message]) -> dict[int, BaseException]:
         producer, futures = self._producer, {}
         failures: dict[int, BaseException] = {}
         assert producer is not None
-        try:
-            for row, (key, value, headers, partition) in enumerate(self._messages(batch)):
-                try:
-                    futures[row] = producer.send(self._topic, value, key, headers, partition)
-                except TOO_LARGE as error:
-                    failures[row] = error
-            producer.flush(self._timeout * 2)
-        except KafkaError as error:
-            failures[len(batch)] = error
-            with suppress(KafkaError):
-                producer.flush(self._timeout * 2)
-        failures |= {row: future.exception for row, future in futures.items() if future.failed()}
-        return dict(sorted(failures.items()))
+        for row, (key, value, headers, partition) in messages.items():
+            try:
+                futures[row] = producer.send(self._topic, value, key, headers, partition)
+            except (KafkaError, ValueError) as error:  # a ValueError: the partition is no longer there
+                failures[row] = error
+                if not isinstance(error, TOO_LARGE):
+                    break
+        self._flush(producer, futures.values())
+        late = self._cause.error or KafkaTimeoutError("not acknowledged in time")
+        for row, future in futures.items():
+            if not future.succeeded():
+                reason = future.exception
+                failures[row] = late if reason is None or isinstance(reason, KafkaTimeoutError) else reason
+        return failures
 
-    def _messages(self, batch: PointBatch) -> Iterator[tuple[bytes | None, bytes, Any, int | None]]:
+    # The client's flush comes back early where it has split what was too large for the brokers.
+    def _flush(self, producer: KafkaProducer, futures: Iterable[Any]) -> None:
+        ends = time.monotonic() + self._timeout * 2
+        while not all(future.is_done for future in futures) and (left := ends - time.monotonic()) > 0:
+            with suppress(KafkaError):
+                producer.flush(left)
+
+    def _messages(self, batch: PointBatch) -> Iterator[Message]:
         assert self._producer is not None
         partitions = sorted(self._producer.partitions_for(self._topic))
         keys = encode_keys(batch.frame, self._key_field)
@@ -210,7 +234,7 @@ class KafkaDestination(DataDestination):
 
     def _client_settings(self) -> dict[str, Any]:
         milliseconds = math.ceil(self._timeout * 1000)
-        settings = {**_DEFAULTS, **self._settings}
+        settings = {**DEFAULTS, **self._settings}
         return settings | {
             "bootstrap_servers": list(self._brokers),
             "compression_type": self._compression,
@@ -222,19 +246,11 @@ class KafkaDestination(DataDestination):
             "request_timeout_ms": milliseconds // 2,
         }
 
-    def _advice(self, error: BaseException) -> str:
-        known = self._producer is not None
-        if isinstance(error, (OSError, ValueError)):
-            return "mend the settings of security"
-        return (
-            "create the topic, or mend its name" if known else "start a broker, or mend brokers and security"
-        )
-
     def _failed(
         self, kind: type[Any], error: BaseException, hint: str = ""
     ) -> UnavailableError | TransientError | TerminalError:
         made: UnavailableError | TransientError | TerminalError
-        made = kind(scrub(f"{self.place()}: {said(error)}{hint}", self._secrets()))
+        made = kind(scrub(f"{self.place()}: {said(error, hint)}", self._secrets()))
         return made
 
     # A client that repeats a secret is not to be read in a traceback either.
@@ -243,22 +259,6 @@ class KafkaDestination(DataDestination):
 
     def _secrets(self) -> list[str]:
         return secrets_of(self._settings)
-
-
-def made_producer(settings: Mapping[str, Any]) -> KafkaProducer:
-    """Return a connected producer; where it cannot be made, its connections are closed."""
-    clients: list[KafkaNetClient] = []
-
-    def remembered(**options: Any) -> KafkaNetClient:
-        clients.append(KafkaNetClient(**options))
-        return clients[-1]
-
-    try:
-        return KafkaProducer(**settings, kafka_client=remembered)
-    except BaseException:
-        for client in clients:
-            client.close()
-        raise
 
 
 def encode_keys(frame: pl.DataFrame, field: str) -> list[bytes | None]:
