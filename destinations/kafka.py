@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import polars as pl
 from kafka import KafkaProducer
@@ -19,7 +19,7 @@ from kafka.partitioner import murmur2
 
 from destinations.base import DataDestination
 from destinations.kafka_client import DEFAULTS, Cause, made_producer
-from destinations.kafka_errors import TOO_LARGE, advice, found_together, meaning, said
+from destinations.kafka_errors import TOO_LARGE, advice, meaning, said
 from destinations.kafka_settings import (
     COMPRESSIONS,
     check_brokers,
@@ -112,9 +112,10 @@ class KafkaDestination(DataDestination):
                 self._producer = made_producer(self._client_settings(), self._cause)
                 self._producer.partitions_for(self._topic)
             except (KafkaError, OSError, ValueError) as error:
-                hint = advice(error, connected=self._producer is not None)
+                cause = self._cause.of(error)
+                hint = advice(cause, connected=self._producer is not None and cause is error)
                 self.close()
-                raise self._failed(UnavailableError, error, hint) from self._shown(error)
+                raise self._failed(UnavailableError, cause, hint) from self._shown(cause)
 
     def close(self) -> None:
         """Let go of the connection; twice is harmless. The next write connects again."""
@@ -150,56 +151,73 @@ class KafkaDestination(DataDestination):
         Raises:
             UnavailableError: No broker, no permission, no such topic, too few replicas.
             TransientError: A connection was lost, or some row was not acknowledged in time; write again.
-            TerminalError: Rows are too large for the brokers, and all others are written; or the brokers
-                refused some row for another reason.
+            TerminalError: With rows: those are refused, all others are written. Without: the brokers took
+                none, and which of them they mind is not known.
         """
         if not len(batch):
             return
+        refused: dict[int, BaseException] = {}
         with self._lock:
-            if self._producer is None or self._pid != os.getpid():
-                self.open()
-            self._cause.error = None
-            failures = self._send_all(batch)
-            lost = [error for error in failures.values() if meaning(error) is not TerminalError]
-            if lost:
-                self.close()  # whatever its state is, nobody knows how far it came
-                raise self._failed(meaning(lost[0]), lost[0]) from self._shown(lost[0])
-        if failures:
-            message = f"{self.place()}: {said(next(iter(failures.values())))}"
-            raise TerminalError(scrub(message, self._secrets()), list(failures))
+            messages = self._messages(batch)
+            failures = self._send(messages, refused)
+            if len(messages) == len(failures) + len(refused) > 1 and failures:
+                raise self._failed(TerminalError, next(iter(failures.values())))
+            self._sift(messages, failures, refused)
+        if refused:
+            message = f"{self.place()}: {said(next(iter(refused.values())))}"
+            raise TerminalError(scrub(message, self._secrets()), sorted(refused))
 
-    # The brokers refuse all messages that came along with a bad one: each is sent again by itself.
-    def _send_all(self, batch: PointBatch) -> dict[int, BaseException]:
-        try:
-            messages = dict(enumerate(self._messages(batch)))
-        except KafkaError as error:
-            return {0: error}
-        failures = self._send(messages)
-        if all(found_together(error) or isinstance(error, TOO_LARGE) for error in failures.values()):
-            for row in [row for row, error in failures.items() if found_together(error)]:
-                del failures[row]
-                failures |= self._send({row: messages[row]})
-        return dict(sorted(failures.items()))
+    # A message that the brokers refuse takes along those that are on their way with it, named or not.
+    def _sift(
+        self,
+        messages: Mapping[int, Message],
+        failures: Mapping[int, BaseException],
+        refused: dict[int, BaseException],
+    ) -> None:
+        if len(messages) == 1:
+            refused |= failures
+            return
+        rows = list(failures)
+        middle = (len(rows) + 1) // 2
+        for some in filter(None, (rows[:middle], rows[middle:])):
+            part = {row: messages[row] for row in some}
+            self._sift(part, self._send(part, refused), refused)
 
-    # What is neither acknowledged nor refused when this returns has failed: closing takes it back.
-    def _send(self, messages: Mapping[int, Message]) -> dict[int, BaseException]:
-        producer, futures = self._producer, {}
-        failures: dict[int, BaseException] = {}
-        assert producer is not None
+    # Those that failed because some were refused. What is not acknowledged by the end, closing takes back.
+    def _send(
+        self, messages: Mapping[int, Message], refused: dict[int, BaseException]
+    ) -> dict[int, BaseException]:
+        producer, futures = self._opened(), {}
         for row, (key, value, headers, partition) in messages.items():
             try:
                 futures[row] = producer.send(self._topic, value, key, headers, partition)
+            except TOO_LARGE as error:
+                refused[row] = error
             except (KafkaError, ValueError) as error:  # a ValueError: the partition is no longer there
-                failures[row] = error
-                if not isinstance(error, TOO_LARGE):
-                    break
+                self._give_up(error)
         self._flush(producer, futures.values())
-        late = self._cause.error or KafkaTimeoutError("not acknowledged in time")
-        for row, future in futures.items():
-            if not future.succeeded():
-                reason = future.exception
-                failures[row] = late if reason is None or isinstance(reason, KafkaTimeoutError) else reason
+        late = KafkaTimeoutError("not acknowledged in time")
+        failures = {
+            row: self._cause.of(future.exception or late)
+            for row, future in futures.items()
+            if not future.succeeded()
+        }
+        if lost := [error for error in failures.values() if meaning(error) is not TerminalError]:
+            self._give_up(lost[0])
+        if failures:
+            self.close()  # the client takes nothing after a refusal
+        self._cause.error = None
         return failures
+
+    def _opened(self) -> KafkaProducer:
+        if self._producer is None or self._pid != os.getpid():
+            self.open()
+        return self._producer
+
+    def _give_up(self, error: BaseException) -> NoReturn:
+        self.close()
+        cause = self._cause.of(error)
+        raise self._failed(meaning(cause), cause) from self._shown(cause)
 
     # The client's flush comes back early where it has split what was too large for the brokers.
     def _flush(self, producer: KafkaProducer, futures: Iterable[Any]) -> None:
@@ -208,14 +226,15 @@ class KafkaDestination(DataDestination):
             with suppress(KafkaError):
                 producer.flush(left)
 
-    def _messages(self, batch: PointBatch) -> Iterator[Message]:
-        assert self._producer is not None
-        partitions = sorted(self._producer.partitions_for(self._topic))
+    def _messages(self, batch: PointBatch) -> dict[int, Message]:
+        try:
+            partitions = sorted(self._opened().partitions_for(self._topic))
+        except KafkaError as error:
+            self._give_up(error)
         keys = encode_keys(batch.frame, self._key_field)
         places = {key: None if key is None else place_of(key, partitions) for key in set(keys)}
-        values = encode_values(batch.frame)
-        for key, value, headers in zip(keys, values, row_headers(batch), strict=True):
-            yield key, value, headers, places[key]
+        found = zip(keys, encode_values(batch.frame), row_headers(batch), map(places.get, keys), strict=True)
+        return dict(enumerate(found))
 
     # -- where ----------------------------------------------------------------------------------
 

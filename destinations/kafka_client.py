@@ -33,6 +33,11 @@ class Cause:
 
     error: BaseException | None = None
 
+    def of(self, error: BaseException) -> BaseException:
+        """Return the cause of an error of the client that does not say it; else the error."""
+        vague = type(error) in (errors.KafkaError, errors.KafkaTimeoutError)
+        return self.error if vague and self.error is not None else error
+
 
 class _Connections(KafkaConnectionManager):  # type: ignore[misc]
     """Connections that end in time, and note why they failed."""
@@ -121,9 +126,7 @@ def made_producer(settings: Mapping[str, Any], cause: Cause) -> KafkaProducer:
     except BaseException as error:
         for client in clients:
             client.close()
-        if isinstance(error, errors.KafkaTimeoutError) and cause.error is not None:
-            raise cause.error from None
-        raise
+        raise cause.of(error) from None
 
 
 def _without_requests(record: logging.LogRecord) -> bool:

@@ -39,11 +39,6 @@ def meaning(error: BaseException) -> type[DestinationError]:
     return UnavailableError if isinstance(error, tuple(_HINTS)) else TransientError
 
 
-def found_together(error: BaseException) -> bool:
-    """Return whether a row was refused along with others, and only one of them need be at fault."""
-    return isinstance(error, errors.InvalidRecordError) or type(error) is errors.KafkaError
-
-
 def said(error: BaseException, hint: str = "") -> str:
     """Return in words what went wrong, and what to do where that is known; else the hint."""
     text = " ".join(str(error).split()) or type(error).__name__

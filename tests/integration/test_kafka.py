@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import socket
-import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -26,16 +24,10 @@ MANY = {f"indicator_{number}": 1.5 for number in range(100)}
 Make = Callable[..., KafkaDestination]
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def _sockets() -> Iterator[None]:
-    """Collect the sockets that kafka-python leaves behind where no connection came about."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.usefixtures("sockets"),
+]
 
 
 @pytest.fixture
