@@ -129,5 +129,5 @@ def test_the_password_is_in_no_log_and_no_pause(writers, candlefleet):
         candlefleet(*words, environment=writers.environment).out for words in (["status"], ["routes", "list"])
     ]
     said += [log.read_text() for log in writers.folder.glob("*.log")]
-    assert "security" in pause.error
+    assert "sasl_mechanism" in pause.error
     assert PASSWORD not in "".join([*said, pause.error])
