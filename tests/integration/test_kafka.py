@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from ulid import ULID
@@ -13,6 +16,7 @@ from ulid import ULID
 from destinations import KafkaDestination
 from router.batch import PointBatch
 from router.errors import TerminalError, TransientError, UnavailableError
+from tests.acceptance.fleet_fixture import running, until
 from tests.faults.proxy import Proxy
 from tests.make import make_batch, make_point
 from tests.servers.kafka import Tansu, closes, guarded_kafka, messages, name_of, own_kafka, without_copies
@@ -167,3 +171,15 @@ def test_a_lost_answer_leaves_every_row_once(guarded, topic, make, moment):
     assert cut.done.is_set()
     found = messages(server.address, topic)
     assert len({name_of(message) for message in found}) == len(found) == 205
+
+
+def test_the_reader_that_the_page_shows_gives_every_point_once(kafka_address, topic, make, tmp_path):
+    root = Path(__file__).parents[2]
+    script = root / "examples" / "read_kafka.py"
+    assert script.read_text() in (root / "docs" / "destinations" / "kafka.md").read_text()
+    batch, log = make_batch(60, ["A"]), tmp_path / "read"
+    for part in (batch.slice(0, 40), batch.slice(20, 60)):
+        make(kafka_address, topic).write_batch(part)
+    with running([sys.executable, str(script), kafka_address, topic], log, os.environ):
+        until(lambda: log.read_bytes().count(b"\n") >= 60, "the reader has read")
+    assert [json.loads(line)["close"] for line in log.read_text().splitlines()] == [p.close for p in batch]
