@@ -111,7 +111,7 @@ class KafkaDestination(DataDestination):
                 self._cause = Cause()
                 self._producer = made_producer(self._client_settings(), self._cause)
                 self._producer.partitions_for(self._topic)
-            except (KafkaError, OSError, ValueError) as error:
+            except (KafkaError, OSError, ImportError, TypeError, ValueError) as error:
                 cause = self._cause.of(error)
                 hint = advice(cause, connected=self._producer is not None and cause is error)
                 self.close()

@@ -71,8 +71,7 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]
         connection.init_future.add_both(lambda _: self._selector.cancel(timer))
 
     def _note(self, error: BaseException) -> None:
-        if self.config["sasl_mechanism"] and not isinstance(error, (errors.KafkaError, OSError)):
-            # What the client's SCRAM makes of a refusal is a KeyError.
+        if isinstance(error, KeyError):  # what the client's SCRAM makes of a refusal
             error = errors.SaslAuthenticationFailedError("the brokers do not know user and password")
         self._cause.error = error
 

@@ -51,6 +51,8 @@ def advice(error: BaseException, *, connected: bool) -> str:
     """Return what to do where no connection came about, or the brokers do not tell of the topic."""
     if connected:
         return "create the topic or mend its name, and see that the brokers run"
-    if "Handshake failed" in str(error) or not isinstance(error, errors.KafkaError):
+    if "Handshake failed" in str(error) or isinstance(error, OSError):
         return "mend security_protocol and ssl_cafile"
+    if not isinstance(error, errors.KafkaError):
+        return "mend the settings of the client"
     return "start a broker, or mend brokers and security_protocol"

@@ -67,6 +67,12 @@ def test_a_server_that_nobody_vouches_for_is_not_written_to(secured, tmp_path):
     assert "mend security_protocol and ssl_cafile" in said
 
 
+def test_a_file_that_holds_no_certificate_is_to_be_mended(secured, tmp_path):
+    (tmp_path / "nonsense.pem").write_text("nonsense")
+    said = kept_out(secured[0], security_protocol="SSL", ssl_cafile=str(tmp_path / "nonsense.pem"))
+    assert "mend security_protocol and ssl_cafile" in said
+
+
 def test_a_server_that_wants_tls_is_told_from_one_that_is_away(secured):
     said = kept_out(secured[0])
     assert "socket disconnected" in said
