@@ -160,7 +160,8 @@ class KafkaDestination(DataDestination):
         with self._lock:
             messages = self._messages(batch)
             failures = self._send(messages, refused)
-            if len(messages) == len(failures) + len(refused) > 1 and failures:
+            acknowledged = len(messages) - len(failures) - len(refused)
+            if failures and not acknowledged and len(messages) > 1:
                 raise self._failed(TerminalError, next(iter(failures.values())))
             self._sift(messages, failures, refused)
         if refused:

@@ -124,7 +124,7 @@ def test_a_server_that_says_nothing_is_given_up_after_the_time_limit(topic, make
 
 
 def test_a_broker_that_freezes_costs_an_attempt_and_the_rows_are_written_again(server, topic, make):
-    destination = make(server.address, topic, timeout=2)
+    destination = make(server.address, topic, timeout=1)
     destination.write_batch(make_batch(3, batch_id="before"))
     batch = make_batch(50)
     server.freeze()
@@ -138,7 +138,7 @@ def test_a_broker_that_freezes_costs_an_attempt_and_the_rows_are_written_again(s
 
 
 def test_a_broker_that_was_killed_is_written_to_when_it_is_back(server, topic, make):
-    destination = make(server.address, topic, timeout=2)
+    destination = make(server.address, topic, timeout=1)
     destination.write_batch(make_batch(3))
     batch = make_batch(50)
     server.kill()

@@ -34,7 +34,7 @@ def cluster() -> Iterator[MockKafka]:
 @pytest.fixture
 def destination(cluster: MockKafka) -> Iterator[KafkaDestination]:
     """Give a destination that has written three rows."""
-    made = KafkaDestination(cluster.address, "bars", timeout=1.5, api_version=(2, 3), retry_backoff_ms=20)
+    made = KafkaDestination(cluster.address, "bars", timeout=1, api_version=(2, 3), retry_backoff_ms=20)
     with closing(made):
         made.write_batch(make_batch(3, batch_id="before"))
         yield made
@@ -109,7 +109,7 @@ def test_a_bad_row_is_found_among_those_that_came_along_and_all_others_are_writt
 
 def test_a_producer_that_may_not_be_numbered_is_waited_for(cluster):
     cluster.answer(INIT_PRODUCER_ID, *[NO_CLUSTER_RIGHT] * ALWAYS)
-    with closing(KafkaDestination(cluster.address, "bars", timeout=1.5, api_version=(2, 3))) as destination:
+    with closing(KafkaDestination(cluster.address, "bars", timeout=1, api_version=(2, 3))) as destination:
         with pytest.raises(UnavailableError, match="let this user write"):
             destination.write_batch(make_batch(2))
         cluster.relent(INIT_PRODUCER_ID)
@@ -121,7 +121,7 @@ def test_a_topic_that_is_not_there_is_waited_for(cluster):
     cluster.create("absent")
     cluster.fail("absent", UNKNOWN_TOPIC)
     with (
-        closing(KafkaDestination(cluster.address, "absent", timeout=1.5, api_version=(2, 3))) as destination,
+        closing(KafkaDestination(cluster.address, "absent", timeout=1, api_version=(2, 3))) as destination,
         pytest.raises(UnavailableError, match=r"topic absent.*create the topic"),
     ):
         destination.open()
@@ -141,7 +141,7 @@ def test_a_broker_that_is_down_is_named_and_written_to_when_it_is_up(cluster, de
 
 def test_a_broker_that_answers_late_leaves_names_for_every_copy(cluster, destination):
     batch = make_batch(20)
-    cluster.delay(1, 4000)
+    cluster.delay(1, 3000)
     with pytest.raises(TransientError):
         destination.write_batch(batch)
     cluster.delay(1, 0)
