@@ -95,7 +95,7 @@ def own(server: Postgres) -> Iterator[Database]:
         yield found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sockets() -> Iterator[None]:
     """Collect the sockets that kafka-python leaves behind where no connection came about."""
     yield
