@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from destinations.arrow_file import ArrowFileDestination, FeatherDestination
     from destinations.csv_file import CSVDestination
     from destinations.file import FileDestination
+    from destinations.influxdb import InfluxDBDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
     from destinations.memory import MemoryDestination
     from destinations.parquet import ParquetDestination
@@ -31,6 +32,7 @@ __all__ = [
     "DataDestination",
     "FeatherDestination",
     "FileDestination",
+    "InfluxDBDestination",
     "JSONLinesDestination",
     "MemoryDestination",
     "ParquetDestination",
@@ -48,6 +50,7 @@ REGISTRY: Final[dict[str, str]] = {
     "arrow": "destinations.arrow_file:ArrowFileDestination",
     "csv_file": "destinations.csv_file:CSVDestination",
     "feather": "destinations.arrow_file:FeatherDestination",
+    "influxdb": "destinations.influxdb:InfluxDBDestination",
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
     "memory": "destinations.memory:MemoryDestination",
     "parquet": "destinations.parquet:ParquetDestination",
