@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Much of a test is waiting: on two cores three of them go side by side. 0: one after another.
+TESTERS ?= 3
 
 # A fleet is a dozen processes: without cached bytecode each takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test servers check format bench faults lock clean
+.PHONY: help demo up test servers check format bench faults amqp lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
@@ -25,8 +27,8 @@ demo: $(READY)  ## send real bars through the example routes, show what became o
 up: $(READY)  ## the same fleet, until Ctrl-C, with Flower at port 5555
 	CANDLEFLEET_ROUTES=$${CANDLEFLEET_ROUTES:-examples/routes.py} $(BIN)/candlefleet up
 
-test: $(READY)  ## every test that needs no server set up by hand
-	$(BIN)/python -m pytest -q
+test: $(READY)  ## every test that needs no server set up by hand, TESTERS processes side by side (3)
+	$(BIN)/python -m pytest -q -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 servers:  ## install the servers that integration tests start for themselves (Debian; as root)
 	tests/servers/install
@@ -43,6 +45,10 @@ format: $(READY)  ## format and sort what can be mended by itself
 
 faults: $(READY)  ## every harm of the fault matrix done to a real fleet, twenty times each: a table; under 25 minutes
 	$(BIN)/python -m tests.faults
+
+amqp: $(READY)  ## the acceptance tests and a few of the faults with RabbitMQ as the broker
+	CANDLEFLEET_TEST_BROKER=amqp $(BIN)/python -m pytest -q tests/acceptance
+	CANDLEFLEET_TEST_BROKER=amqp $(BIN)/python -m tests.faults --short
 
 bench: $(READY)  ## throughput, latency and memory beside what people use today
 	$(BIN)/python -m benchmarks

@@ -15,9 +15,11 @@ from router.names import nearest
 if TYPE_CHECKING:
     from destinations.arrow_file import ArrowFileDestination, FeatherDestination
     from destinations.csv_file import CSVDestination
+    from destinations.delta import AnalyticsEngineDestination
     from destinations.file import FileDestination
     from destinations.influxdb import InfluxDBDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
+    from destinations.kafka import KafkaDestination
     from destinations.memory import MemoryDestination
     from destinations.parquet import ParquetDestination
     from destinations.rabbitmq import RabbitMQDestination
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REGISTRY",
+    "AnalyticsEngineDestination",
     "ArrowFileDestination",
     "CSVDestination",
     "DataDestination",
@@ -34,6 +37,7 @@ __all__ = [
     "FileDestination",
     "InfluxDBDestination",
     "JSONLinesDestination",
+    "KafkaDestination",
     "MemoryDestination",
     "ParquetDestination",
     "RabbitMQDestination",
@@ -49,9 +53,11 @@ __all__ = [
 REGISTRY: Final[dict[str, str]] = {
     "arrow": "destinations.arrow_file:ArrowFileDestination",
     "csv_file": "destinations.csv_file:CSVDestination",
+    "delta": "destinations.delta:AnalyticsEngineDestination",
     "feather": "destinations.arrow_file:FeatherDestination",
     "influxdb": "destinations.influxdb:InfluxDBDestination",
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
+    "kafka": "destinations.kafka:KafkaDestination",
     "memory": "destinations.memory:MemoryDestination",
     "parquet": "destinations.parquet:ParquetDestination",
     "rabbitmq": "destinations.rabbitmq:RabbitMQDestination",

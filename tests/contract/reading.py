@@ -16,9 +16,11 @@ import polars as pl
 import pyarrow as pa
 import redis
 import sqlalchemy as sa
+from deltalake import DeltaTable
 
 from router.batch import PointBatch
 from router.points import NormalizedDataPoint
+from tests.servers.kafka import messages, without_copies
 from tests.servers.rabbitmq import taken
 
 
@@ -60,6 +62,22 @@ def read_dataset(root: Path) -> list[Row]:
     return [_row(row) for file in data_files(root) for row in scan_part(file).collect().iter_rows(named=True)]
 
 
+def read_delta(root: Path) -> list[Row]:
+    """Return the rows that a Delta table lists, commit by commit."""
+    table = DeltaTable(root)
+    added = pl.DataFrame(pa.table(table.get_add_actions())).sort("modification_time", maintain_order=True)
+    files = {uri.rpartition("/")[2]: uri for uri in table.file_uris()}
+    order = [files[path.rpartition("/")[2]] for path in added["path"]]
+    hive = table.metadata().partition_columns
+    rows = [scan_listed(file, hive).collect() for file in order]
+    return [_row(row) for frame in rows for row in frame.iter_rows(named=True)]
+
+
+def scan_listed(file: str, by: list[str]) -> pl.LazyFrame:
+    """Return what Polars reads in one file of a Delta table, what its folders say included."""
+    return pl.scan_parquet(file, hive_partitioning=bool(by))
+
+
 def read_sql(url: str, table: str) -> list[Row]:
     """Return the rows of a table, by identity: a table has no other order."""
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
@@ -78,6 +96,11 @@ def read_stream(url: str, stream: str) -> list[Row]:
     """Return the rows of a stream, in its order."""
     with redis.Redis.from_url(url) as client:
         return [_row(json.loads(entry[b"point"])) for _, entry in client.xrange(stream)]
+
+
+def read_kafka(address: str, topic: str) -> list[Row]:
+    """Return the rows of a topic, partition by partition, without copies, as its readers are told to."""
+    return [_row(json.loads(message.value())) for message in without_copies(messages(address, topic))]
 
 
 def scan_part(path: Path) -> pl.LazyFrame:

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from destinations import (
+    AnalyticsEngineDestination,
     ArrowFileDestination,
     CSVDestination,
     DataDestination,
     FeatherDestination,
     JSONLinesDestination,
+    KafkaDestination,
     MemoryDestination,
     ParquetDestination,
     RabbitMQDestination,
@@ -31,7 +33,9 @@ from tests.contract.reading import (
     Row,
     read_csv,
     read_dataset,
+    read_delta,
     read_jsonl,
+    read_kafka,
     read_queue,
     read_sql,
     read_stream,
@@ -53,6 +57,7 @@ class Case:
         refusing: Makes one that refuses points of the symbol REFUSED; None: it takes every valid point.
         updates: Whether a point that comes again takes the place of the older one.
         service: The fixture whose server it needs; its URL lies in the folder, in a file of that name.
+        recorded: Whether it can tell later which rows were written.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Case:
     refusing: Callable[[Path], DataDestination] | None = None
     updates: bool = False
     service: str = ""
+    recorded: bool = True
 
     def kept(self, rows: list[Row]) -> list[Row]:
         """Return what is there once some rows were written, sorted."""
@@ -88,6 +94,13 @@ def dataset_case(name: str, kind: type[DatasetDestination], **options: object) -
     return Case(name, lambda root: kind(root / "bars", **options), read)  # type: ignore[call-arg]
 
 
+def delta_case(name: str, **options: object) -> Case:
+    def read(root: Path, _: DataDestination) -> list[Row]:
+        return read_delta(root / "table")
+
+    return Case(name, lambda root: AnalyticsEngineDestination(root / "table", **options), read)
+
+
 def sqlite_url(root: Path) -> str:
     return f"sqlite:///{root / 'bars.db'}"
 
@@ -108,6 +121,10 @@ def make_rabbitmq(root: Path) -> RabbitMQDestination:
     url, name = (root / "rabbitmq_url").read_text(), own_name(root)
     make_queue(url, name)
     return RabbitMQDestination(url, name)
+
+
+def kafka_topic(root: Path) -> tuple[str, str]:
+    return (root / "kafka_address").read_text(), own_name(root)
 
 
 def make_generic(root: Path) -> SQLDestination:
@@ -144,6 +161,8 @@ CASES = [
     dataset_case("parquet_small", ParquetDestination, target_file_size=4000, durability="process"),
     dataset_case("arrow", ArrowFileDestination),
     dataset_case("feather", FeatherDestination, durability="process"),
+    delta_case("delta"),
+    delta_case("delta_symbols", partition_by=["symbol", "date"]),
     Case(
         "sqlite",
         lambda root: SQLDestination(sqlite_url(root)),
@@ -168,6 +187,7 @@ CASES = [
         make_rabbitmq,
         lambda root, _: read_queue((root / "rabbitmq_url").read_text(), own_name(root)),
         service="rabbitmq_url",
+        recorded=False,
     ),
     Case(
         "redis_stream",
@@ -175,7 +195,20 @@ CASES = [
         lambda root, _: read_stream(*redis_stream(root)),
         service="streams_url",
     ),
-    Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
+    Case(
+        "kafka",
+        lambda root: KafkaDestination(*kafka_topic(root)),
+        lambda root, _: read_kafka(*kafka_topic(root)),
+        service="kafka_address",
+        recorded=False,
+    ),
+    Case(
+        "memory",
+        lambda _: MemoryDestination(),
+        read_memory,
+        lambda _: refuses("REFUSED"),
+        recorded=False,
+    ),
 ]
 
 Read = Callable[[], list[Row]]
@@ -248,6 +281,14 @@ def test_destination_remembers_after_close_and_open(destination: DataDestination
     destination.open()
     destination.write_batch(batch)
     assert read() == sorted(rows_of(batch), key=repr)
+
+
+def test_destination_tells_the_rows_it_has_on_record_and_no_others(destination: DataDestination, case: Case):
+    batch = make_batch(6)
+    assert destination.holds(batch).tolist() == [False] * 6
+    destination.write_batch(batch.slice(1, 4))
+    assert destination.holds(batch).tolist() == [1 <= row < 4 and case.recorded for row in range(6)]
+    assert not destination.holds(batch.for_route("other")).any()
 
 
 def test_destination_may_be_closed_and_opened_twice(destination: DataDestination, read: Read):

@@ -275,6 +275,8 @@ def test_a_commit_whose_answer_is_lost_is_written_once(own, server, moment):
         with pytest.raises(TransientError):
             destination.write_batch(batch)
         assert cut.done.is_set()
+        held = destination.holds(batch).tolist()
+        assert held == [len(own.rows()) == 505] * 500
         for _ in range(2):
             destination.write_batch(batch)
         assert len(own.rows()) == destination.on_record("everything") == 505
