@@ -21,6 +21,8 @@ from router.errors import DestinationError, TerminalError, TransientError, Unava
 SHOWN: Final = 200
 
 _NOBODY: Final = "start the server, or mend host and port in url"
+#: Whoever reads why a line was refused has the point before him already.
+_QUOTED: Final = re.compile(r"unable to parse '.*?': ")
 _STRANGER: Final = "what answers there is no InfluxDB that takes /api/v2/write: mend url"
 _TLS: Final = "mend its certificate, or name the authority that signed it in tls"
 
@@ -129,7 +131,7 @@ def error_of(place: object, answer: Answer, scrub: Callable[[str], str]) -> Dest
         said = f"answered {status} and points to {scrub(_shown(answer.location)) or 'nowhere'}"
         return UnavailableError(f"{place}: {said}: redirects are not followed: mend url")
     kind, hint = _meaning(answer)
-    said = _shown(scrub(answer.text))
+    said = _shown(scrub(_QUOTED.sub("unable to parse a line: ", answer.text)))
     message = f"{place}: answered {status}{f': {said}' if said else ''}{f': {hint}' if hint else ''}"
     if kind is UnavailableError:
         return UnavailableError(message, answer.retry_after)

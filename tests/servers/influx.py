@@ -100,6 +100,11 @@ class Influx(OwnServer):
         """The port of the shim."""
         return self._shim.port
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for its answer."""
+        return self._shim.waiting > 0
+
     def access_by(self, port: int, token: str = f"{USER}:{PASSWORD}", bucket: str = BUCKET) -> Access:
         """Return the way through another port, with another token, or to another bucket."""
         return Access(f"http://127.0.0.1:{port}", token, "", bucket)
@@ -141,6 +146,11 @@ class PathShim:
         self._target = target
         self._server: _ShimServer | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many requests the server has not answered yet."""
+        return 0 if self._server is None else self._server.waiting
+
     def open(self) -> None:
         """Listen, if it does not."""
         if self._server is None:
@@ -165,6 +175,7 @@ class _ShimServer(ThreadingHTTPServer):
     def __init__(self, port: int, target: int) -> None:
         self.target = target
         self.connections: set[socket.socket] = set()
+        self.waiting = 0
         super().__init__(("127.0.0.1", port), _Shim)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -189,6 +200,7 @@ class _Shim(BaseHTTPRequestHandler):
         if token := self.headers.get("Authorization", "").removeprefix("Token "):
             kept["Authorization"] = "Basic " + b64encode(token.encode()).decode()
         with contextlib.closing(HTTPConnection("127.0.0.1", self.server.target)) as server:
+            self.server.waiting += 1
             try:
                 server.request(self.command, old_path(self.path), body, kept)
                 answer = server.getresponse()
@@ -196,6 +208,8 @@ class _Shim(BaseHTTPRequestHandler):
             except (OSError, HTTPException):
                 self.close_connection = True
                 return
+            finally:
+                self.server.waiting -= 1
         self.send_response(answer.status)
         for name, value in answer.getheaders():
             if name.lower() in ("content-type", "retry-after", "x-influxdb-error"):
