@@ -250,9 +250,7 @@ def test_points_whose_lines_it_cannot_read_are_refused_and_all_others_written(ow
 def test_a_field_of_another_type_is_refused_and_the_message_says_what_helps(own):
     access = own.access
     destination = own.destination()
-    destination.open()
-    sent = destination._sent(f"{own.name} close=1i 1704067200000000\n".encode())
-    assert sent is None
+    access.insert(f"{own.name} close=1i 1704067200000000")
     batch = PointBatch.of([make_point(), make_point(timestamp="2020-01-01T00:00:00Z")])
     with pytest.raises(TerminalError, match=r"field type conflict.*name another measurement") as refused:
         destination.write_batch(batch)
