@@ -80,7 +80,7 @@ class InfluxDBDestination(DataDestination):
             raise ConfigError("range", "timeout", f"{timeout!r} is not a number of seconds from 1 up")
         self._timeout = timeout
         self._gzip = gzip
-        self._tls = checked_tls(tls, url.partition(":")[0], _TLS)
+        self._tls = checked_tls(tls, url.partition(":")[0].lower(), _TLS)
         self._secrets = [token, token.partition(":")[2], str(self._tls.get("cert_key_password") or "")]
         self._lock = threading.RLock()
         self._client: Any = None

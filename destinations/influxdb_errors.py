@@ -26,10 +26,12 @@ _QUOTED: Final = re.compile(r"unable to parse '.*?': ")
 _STRANGER: Final = "what answers there is no InfluxDB that takes /api/v2/write: mend url"
 _TLS: Final = "mend its certificate, or name the authority that signed it in tls"
 
+#: Statuses of a refusal that is about what was written; 201 comes from some versions of 3.
+_REFUSED: Final = (201, 400, 422)
 #: By status: what happens next, and what to do. Source: InfluxDB documentation, API v2, write; troubleshoot
 #: writes, of 1.8, 2 and 3.
 _STATUSES: Final[dict[int, tuple[type[DestinationError], str]]] = {
-    204: (TransientError, ""),
+    201: (TerminalError, ""),
     400: (TerminalError, ""),
     401: (UnavailableError, "mend token"),
     403: (UnavailableError, "let token write this bucket"),
@@ -43,14 +45,14 @@ _STATUSES: Final[dict[int, tuple[type[DestinationError], str]]] = {
     504: (UnavailableError, "what stands before the server does not reach it"),
     507: (UnavailableError, "make room on the server"),
 }
-#: What is said whatever the status, the first that fits; None: the status decides what happens.
-_HINTS: Final[tuple[tuple[str, type[DestinationError] | None, str], ...]] = (
-    (r"orgid|organi[sz]ation|database is required", UnavailableError, "mend org and bucket"),
-    (r"no space left|cache-max-memory-size|disk quota", UnavailableError, "make room on the server"),
-    (r"field type conflict|column type", None, "name another measurement, then replay"),
-    (r"retention", None, "let the bucket keep points for longer, then replay"),
-    (r"limit exceeded|limit reached|would exceed", None, "raise the limit of the server, then replay"),
+#: What helps against a refusal, the first that fits; the names in it are the user's and may say anything.
+_HINTS: Final = (
+    (r"field type conflict|column type", "name another measurement, then replay"),
+    (r"retention", "let the bucket keep points for longer, then replay"),
+    (r"limit exceeded|limit reached|would exceed", "raise the limit of the server, then replay"),
 )
+_NO_BUCKET: Final = re.compile(r"please provide either orgid or org|database is required", re.IGNORECASE)
+_NO_ROOM: Final = re.compile(r"no space left|cache-max-memory-size|disk quota", re.IGNORECASE)
 
 
 class Answer(NamedTuple):
@@ -108,7 +110,7 @@ def named_lines(answer: Answer, lines: Sequence[str]) -> list[int]:
         lines: What was sent, without ends of lines.
     """
     found = answer.document
-    if found is None or answer.status not in (400, 422):
+    if found is None or answer.status not in _REFUSED:
         return []
     numbers = [line.get("line_number") for line in _details(found)]
     named = {number - 1 for number in numbers if isinstance(number, int) and 0 < number <= len(lines)}
@@ -145,9 +147,13 @@ def _meaning(answer: Answer) -> tuple[type[DestinationError], str]:
         # Something between us and the server may refuse a request; no point of it is to blame.
         unknown = (kind is TerminalError and answer.status != 413) or answer.status == 404
         return (UnavailableError, _STRANGER) if unknown else (kind, hint)
-    for pattern, meant, said in _HINTS:
-        if re.search(pattern, answer.text, re.IGNORECASE) and answer.status in (400, 422, 500):
-            return meant or kind, said
+    if answer.status == 500 and _NO_ROOM.search(answer.text):
+        return UnavailableError, "make room on the server"
+    if answer.status in _REFUSED:
+        if _NO_BUCKET.match(answer.text):
+            return UnavailableError, "mend org and bucket"
+        fits = (said for pattern, said in _HINTS if re.search(pattern, answer.text, re.IGNORECASE))
+        hint = next(fits, "")
     return kind, hint
 
 

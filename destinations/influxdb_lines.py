@@ -32,33 +32,35 @@ def encode_line_protocol(frame: pl.DataFrame, measurement: str = "ohlcv") -> byt
     if not len(frame):
         return b""
     prices = [part for name in PRICES[1:] for part in (pl.lit(f",{name}="), _number(name))]
+    volume = [pl.lit(",volume="), _number("volume")]
+    if frame["volume"].null_count():
+        volume = [pl.concat_str(volume).fill_null("")]
     line = pl.concat_str(
-        encode_series(frame, measurement) + " open=", _number("open"), *prices,
-        pl.concat_str(pl.lit(",volume="), _number("volume")).fill_null(""),
+        encode_series(frame, measurement, " open="), _number("open"), *prices, *volume,
         pl.lit(",data_quality_score="), _number("data_quality_score"),
-        pl.lit(",is_realtime="), pl.col("is_realtime").cast(pl.String),
-        encode_indicators(frame),
+        pl.when("is_realtime").then(pl.lit(",is_realtime=true")).otherwise(pl.lit(",is_realtime=false")),
+        *encode_indicators(frame),
         pl.lit(" "), pl.col("timestamp").to_physical().cast(pl.String), pl.lit("\n"),
     )  # fmt: skip
     text: str = frame.select(line.str.join("")).item()
     return text.encode()
 
 
-def encode_series(frame: pl.DataFrame, measurement: str) -> pl.Series:
-    """Return of each point its series, ``ohlcv,asset_class=…``: measurement and tags, made once a series."""
+def encode_series(frame: pl.DataFrame, measurement: str, end: str = "") -> pl.Series:
+    """Return of each point its series, ``ohlcv,asset_class=…``, and an end; each series is escaped once."""
     which = np.zeros(len(frame), dtype=np.int64)
     for name in TAGS:
         column = frame[name].to_arrow().cast(pa.string()).dictionary_encode()
         which = which * len(column.dictionary) + column.indices.to_numpy()
     _, first, which = np.unique(which, return_index=True, return_inverse=True)
     tags = [part for name in TAGS for part in (pl.lit(f",{name}="), _escaped(pl.col(name)))]
-    return frame[first].select(pl.concat_str(pl.lit(measurement), *tags)).to_series()[which]
+    return frame[first].select(pl.concat_str(pl.lit(measurement), *tags, pl.lit(end))).to_series()[which]
 
 
-def encode_indicators(frame: pl.DataFrame) -> pl.Expr:
-    """Return of each point its indicators as fields, ``,ind_<name>=<number>`` for each that is finite."""
+def encode_indicators(frame: pl.DataFrame) -> list[pl.Expr]:
+    """Return a text a point, ``,ind_<name>=<number>`` for each indicator that is finite, if there is any."""
     if frame["technical_indicators"].null_count() == len(frame):
-        return pl.lit("")
+        return []
     column = as_table(frame)["technical_indicators"].combine_chunks()
     entries = pl.DataFrame({"name": column.keys, "number": column.items}).select(
         pl.when(pl.col("number").is_finite())
@@ -68,7 +70,7 @@ def encode_indicators(frame: pl.DataFrame) -> pl.Expr:
     texts = entries.to_series().fill_null("").to_arrow().cast(pa.string())
     starts = np.asarray(column.offsets)
     joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(starts), texts), "")
-    return pl.lit(pl.Series("indicators", joined))
+    return [pl.lit(pl.Series("indicators", joined))]
 
 
 def _escaped(text: pl.Expr) -> pl.Expr:
