@@ -45,11 +45,12 @@ _STATUSES: Final[dict[int, tuple[type[DestinationError], str]]] = {
     504: (UnavailableError, "what stands before the server does not reach it"),
     507: (UnavailableError, "make room on the server"),
 }
+_REPLAY: Final = "then `candlefleet dead-letters replay`"
 #: What helps against a refusal, the first that fits; the names in it are the user's and may say anything.
 _HINTS: Final = (
-    (r"field type conflict|column type", "name another measurement, then replay"),
-    (r"retention", "let the bucket keep points for longer, then replay"),
-    (r"limit exceeded|limit reached|would exceed", "raise the limit of the server, then replay"),
+    (r"field type conflict|column type", f"name another measurement, {_REPLAY}"),
+    (r"retention", f"let the bucket keep points for longer, {_REPLAY}"),
+    (r"limit exceeded|limit reached|would exceed", f"raise the limit of the server, {_REPLAY}"),
 )
 _NO_BUCKET: Final = re.compile(r"please provide either orgid or org|database is required", re.IGNORECASE)
 _NO_ROOM: Final = re.compile(r"no space left|cache-max-memory-size|disk quota", re.IGNORECASE)
@@ -115,7 +116,7 @@ def named_lines(answer: Answer, lines: Sequence[str]) -> list[int]:
     numbers = [line.get("line_number") for line in _details(found)]
     named = {number - 1 for number in numbers if isinstance(number, int) and 0 < number <= len(lines)}
     named |= _quoted(answer.text, lines)
-    if dropped := re.search(r"\bdropped=(\d+)", answer.text):
+    if dropped := re.search(r"\bdropped=(\d+)$", answer.text.strip()):
         named |= set(range(len(lines))) if int(dropped[1]) == len(lines) else set()
     return sorted(named)
 

@@ -256,6 +256,7 @@ def test_all_lines_are_found_where_all_were_dropped_and_none_where_some_were():
     assert named_lines(Answer(400, json.dumps({"error": text.format(3)})), LINES) == [0, 1, 2]
     assert named_lines(Answer(422, said(text.format(3))), LINES) == [0, 1, 2]
     assert named_lines(Answer(400, json.dumps({"error": text.format(2)})), LINES) == []
+    assert named_lines(Answer(400, said("field type conflict: ind_x dropped=3 is float")), LINES) == []
 
 
 @pytest.mark.parametrize(
