@@ -7,6 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +27,8 @@ from router.errors import ConfigError, DestinationError, TerminalError
 from router.hidden import scrub
 from router.points import NormalizedDataPoint
 
-_TLS: Final = ("ssl_ca_cert", "cert_file", "cert_key_file", "cert_key_password")
+_TLS_FILES: Final = ("ssl_ca_cert", "cert_file", "cert_key_file")
+_TLS: Final = (*_TLS_FILES, "cert_key_password")
 #: A server may name the refused lines a few at a time: so often the others are written again.
 _ROUNDS: Final = 4
 
@@ -92,12 +94,13 @@ class InfluxDBDestination(DataDestination):
         """Connect, and see by a write of nothing that the token may write and the bucket is there.
 
         Raises:
-            UnavailableError: No connection, no permission, no such bucket; the message says what to do.
-            TransientError: No answer in time.
+            UnavailableError: No connection, no answer, no permission, no such bucket; the message says what
+                to do.
+            TransientError: The server is in trouble.
         """
         with self._lock:
             self.close()
-            answer = self._sent(b"")
+            answer = self._sent(b"", connecting=True)
             if answer is not None and answer.status not in (400, 422):  # nothing was asked for, in its words
                 raise self._error(answer)
 
@@ -107,6 +110,17 @@ class InfluxDBDestination(DataDestination):
             client, self._client = self._client, None
             if client is not None and self._pid == os.getpid():
                 client.close()
+
+    def check(self) -> None:
+        """Refuse files of certificates that are not there.
+
+        Raises:
+            ConfigError: `path.missing`.
+        """
+        for option in _TLS_FILES:
+            path = self._tls.get(option)
+            if path is not None and not Path(path).is_file():
+                raise ConfigError("path.missing", f"tls.{option}", f"there is no file {path}")
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -143,10 +157,10 @@ class InfluxDBDestination(DataDestination):
             rows = np.delete(rows, named)
         raise TerminalError(why)
 
-    def _sent(self, lines: bytes) -> Answer | None:
+    def _sent(self, lines: bytes, *, connecting: bool = False) -> Answer | None:
         headers = {"content_encoding": "gzip"} if self._gzip else {}
         body = gzip_format.compress(lines, 1, mtime=0) if self._gzip else lines
-        with connection_errors(self._place, self._scrub):
+        with connection_errors(self._place, self._scrub, connecting=connecting):
             try:
                 found = self._connected().post_write(
                     self._place.org,

@@ -159,8 +159,15 @@ def _meaning(answer: Answer) -> tuple[type[DestinationError], str]:
 
 
 @contextmanager
-def connection_errors(place: object, scrub: Callable[[str], str]) -> Iterator[None]:
+def connection_errors(
+    place: object, scrub: Callable[[str], str], *, connecting: bool = False
+) -> Iterator[None]:
     """Turn what keeps a request from being answered into what happens next.
+
+    Args:
+        place: Where was written; it stands in the message.
+        scrub: Takes secrets out of a text.
+        connecting: No point was sent yet: whoever does not answer now is not there.
 
     Raises:
         UnavailableError: Nobody is there, or somebody who does not speak HTTP or our TLS.
@@ -170,6 +177,8 @@ def connection_errors(place: object, scrub: Callable[[str], str]) -> Iterator[No
         yield
     except (http_errors.HTTPError, OSError) as error:
         kind, hint = _meaning_of_silence(error)
+        if connecting:
+            kind, hint = UnavailableError, hint or _NOBODY
         said = _shown(scrub(str(error))) or type(error).__name__
         raise kind(f"{place}: {said}{f': {hint}' if hint else ''}") from error
 
@@ -179,7 +188,7 @@ def _meaning_of_silence(error: Exception) -> tuple[type[DestinationError], str]:
         return UnavailableError, _TLS
     if isinstance(error, http_errors.ReadTimeoutError):
         return TransientError, "no answer in time"
-    if isinstance(error, (http_errors.ConnectTimeoutError, http_errors.NewConnectionError)):
+    if isinstance(error, (http_errors.ConnectTimeoutError, http_errors.LocationValueError)):
         return UnavailableError, _NOBODY
     causes = [cause for cause in error.args if isinstance(cause, http.client.HTTPException)]
     lost = (http.client.RemoteDisconnected, http.client.IncompleteRead)

@@ -69,18 +69,19 @@ def test_a_worker_killed_while_it_writes_leaves_every_point_once(writers, server
     assert closes(server, "killed") == [point.close for point in points]
 
 
-def test_a_server_that_is_away_is_waited_for_and_costs_no_point(writers, server):
-    points = make_points("away")
+def test_a_server_that_is_away_is_waited_for_and_gets_the_newest_of_every_point(writers, server):
+    revised = make_points("away", low=41_000.0, close=41_500.0)
     writers.deliver(make_points("before", 1))
     server.kill()
     try:
-        writers.producer.send_batch(points)
+        writers.producer.send_batch(make_points("away"))
         (pause,) = until(lambda: writers.report().paused, "the destination is paused")
         assert "start the server" in pause.error
+        writers.producer.send_batch(revised)
     finally:
         server.start()
     writers.settled()
-    assert closes(server, "away") == [point.close for point in points]
+    assert closes(server, "away") == [point.close for point in revised]
     assert writers.letters("bars") == []
 
 

@@ -210,6 +210,7 @@ def test_a_bucket_that_is_not_there_is_waited_for(own, server):
     ("url", "says"),
     [
         ("http://127.0.0.1:1", "start the server, or mend host and port"),
+        ("http://.example:8086", "start the server, or mend host and port"),
         ("http://nowhere.invalid:8086", "start the server, or mend host and port"),
         ("https://127.0.0.1:{front}", "mend its certificate"),
         ("http://127.0.0.1:{front}/prefix", "mend url"),
@@ -219,6 +220,13 @@ def test_where_no_influxdb_is_points_wait_and_the_message_says_what_to_do(own, s
     error = own.raised(server.access._replace(url=url.format(front=server.front)))
     assert isinstance(error, UnavailableError)
     assert says in str(error)
+
+
+def test_a_server_that_accepts_and_says_nothing_is_not_there(own, server):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        error = own.raised(server.access_by(silent.getsockname()[1]), timeout=1)
+    assert isinstance(error, UnavailableError)
+    assert "no answer in time" in str(error)
 
 
 # -- what it refuses -----------------------------------------------------------------------------
@@ -268,6 +276,17 @@ def test_points_older_than_the_bucket_keeps_them_are_refused(own):
     with pytest.raises(TerminalError, match=r"beyond retention.*keep points for longer") as refused:
         destination.write_batch(make_batch(3))
     assert refused.value.rows == (0, 1, 2)
+
+
+def test_a_write_that_is_too_large_is_refused_whole_and_its_halves_are_written(own):
+    batch = make_batch(16_000, [f"S{number}" for number in range(8)])
+    destination = own.destination(gzip=False)
+    with pytest.raises(TerminalError, match="answered 413") as refused:
+        destination.write_batch(batch)
+    assert refused.value.rows is None
+    for start in (0, 8_000):
+        destination.write_batch(batch.slice(start, start + 8_000))
+    assert len(own.rows()) == 16_000
 
 
 # -- it goes, and comes back ---------------------------------------------------------------------

@@ -24,6 +24,8 @@ from tests.servers.process import OwnServer, at_work, free_port, own_folder
 GIVEN = "CANDLEFLEET_TEST_INFLUX_"
 USER, PASSWORD = "candles", "s3cr3t-pass"
 BUCKET = "candles"
+#: Bytes that it takes in one request.
+MOST = 2_000_000
 #: What the server is told of a request.
 KEPT = ("content-encoding", "content-type")
 _CONFIGURATION = """
@@ -43,6 +45,7 @@ enabled = false
 bind-address = "127.0.0.1:{port}"
 log-enabled = false
 auth-enabled = {auth}
+max-body-size = {most}
 """
 
 
@@ -93,7 +96,7 @@ class Influx(OwnServer):
         self._program = program
         self._shim = PathShim(self.port)
         written = _CONFIGURATION.format(
-            folder=folder, port=self.port, backup=free_port(), auth=str(locked).lower()
+            folder=folder, port=self.port, backup=free_port(), auth=str(locked).lower(), most=MOST
         )
         (folder / "influxdb.conf").write_text(written)
 

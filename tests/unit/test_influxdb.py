@@ -80,6 +80,13 @@ def test_an_argument_that_cannot_be_meant_is_refused(changes, code):
     assert code_of(**changes) == code
 
 
+def test_a_file_of_certificates_that_is_not_there_is_refused_at_start():
+    bars = made("HTTPS://influx.example", tls={"ssl_ca_cert": "nowhere.pem"})
+    with pytest.raises(ConfigError, match=r"ssl_ca_cert: there is no file nowhere\.pem"):
+        bars.check()
+    made().check()
+
+
 def test_a_scheme_that_is_misspelt_is_told_which_was_meant():
     with pytest.raises(ConfigError, match="https"):
         made("htps://influx.example")
