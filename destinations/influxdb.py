@@ -21,7 +21,7 @@ from destinations.influxdb_bucket import BucketPlace, checked_token
 from destinations.influxdb_errors import Answer, connection_errors, error_of, named_lines
 from destinations.influxdb_lines import encode_line_protocol, encode_series
 from destinations.queue_url import checked_tls
-from destinations.revisions import acceptance, newest
+from destinations.revisions import Numbers, acceptance, newest
 from router.batch import PointBatch
 from router.errors import ConfigError, DestinationError, TerminalError
 from router.hidden import scrub
@@ -101,7 +101,8 @@ class InfluxDBDestination(DataDestination):
         with self._lock:
             self.close()
             answer = self._sent(b"", connecting=True)
-            if answer is not None and answer.status not in (400, 422):  # nothing was asked for, in its words
+            # Some refuse a write of nothing, but only once they have found whose it is and where it goes.
+            if answer is not None and answer.status not in (400, 422):
                 raise self._error(answer)
 
     def close(self) -> None:
@@ -140,7 +141,7 @@ class InfluxDBDestination(DataDestination):
         if refused:
             raise TerminalError(why, sorted(refused))
 
-    def _write(self, batch: PointBatch, rows: np.ndarray) -> tuple[list[int], str]:
+    def _write(self, batch: PointBatch, rows: Numbers) -> tuple[list[int], str]:
         refused: list[int] = []
         why = ""
         for _ in range(_ROUNDS):
