@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from router.schema import PRICES
-from router.tables import as_table
 
 #: The tags of a series, sorted as the server keeps them.
 TAGS: Final = ("asset_class", "source", "symbol", "timeframe")
@@ -61,7 +60,7 @@ def encode_indicators(frame: pl.DataFrame) -> list[pl.Expr]:
     """Return a text a point, ``,ind_<name>=<number>`` for each indicator that is finite, if there is any."""
     if frame["technical_indicators"].null_count() == len(frame):
         return []
-    column = as_table(frame)["technical_indicators"].combine_chunks()
+    column = frame["technical_indicators"].to_arrow()
     entries = pl.DataFrame({"name": column.keys, "number": column.items}).select(
         pl.when(pl.col("number").is_finite())
         .then(pl.concat_str(pl.lit(",ind_"), _escaped(pl.col("name")), pl.lit("="), _number("number")))
