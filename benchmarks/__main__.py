@@ -24,6 +24,7 @@ CASES: Final = (
     "datasets",
     "sql",
     "kafka",
+    "influxdb",
     "rabbitmq",
     "redis_stream",
     "memory",

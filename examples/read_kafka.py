@@ -15,9 +15,11 @@ while True:
         continue
     if message.error():
         sys.exit(str(message.error()))
-    row = tuple(value for _, value in message.headers())
-    if row not in seen:
-        print(message.value().decode(), flush=True)
+    row = tuple(message.headers() or ())  # none: somebody else's message
+    if row in seen:
+        continue
+    print(message.value().decode(), flush=True)
+    if row:
         seen[row] = True
-        if len(seen) > 1_000_000:
-            del seen[next(iter(seen))]
+    if len(seen) > 1_000_000:
+        del seen[next(iter(seen))]
