@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from types import ModuleType
 import polars as pl
 import pyarrow as pa
 
-from destinations.base import DataDestination
+from destinations.base import DataDestination, StillOwed
 from destinations.dataset import PARTITION_BY
 from destinations.delta_ledger import DeltaLedger, Mark
 from destinations.filenames import AnyName, FilePlace
@@ -105,8 +105,8 @@ class AnalyticsEngineDestination(DataDestination):
         """Return how many rows of a route are in the table; None: there is no ledger yet."""
         return self.ledger.rows_written(route_id) if self.ledger.exists() else None
 
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
-        """Forget which rows of old, settled batches were written; return how many batches."""
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget which rows of old, settled batches are in the table; return of how many."""
         return self.ledger.prune(older_than, still_owed)
 
 

@@ -6,12 +6,14 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from destinations.base import StillOwed
+from destinations.pruning import prune
 from destinations.records import Records, ledger_errors
 from destinations.repeats import Entry, compare
 from destinations.root import Root, disk_errors
@@ -156,11 +158,14 @@ class DeltaLedger:
             self._settle()
             return self._records.rows_written(route)
 
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
-        """Forget which rows of old, settled batches were written; return how many batches."""
-        owed = still_owed if callable(still_owed) else set(still_owed).__contains__
-        with self._opened(), self._records.transaction():
-            return self._records.prune(older_than, owed)
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget some of the old, settled batches, as a destination does; return how many."""
+        return prune(self._recorded, older_than, still_owed)
+
+    @contextmanager
+    def _recorded(self) -> Iterator[Records]:
+        with self._opened():
+            yield self._records
 
     @contextmanager
     def _opened(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import contextlib
 import random
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -30,11 +31,11 @@ def session(database: Database) -> Iterator[psycopg.Connection]:
         yield other
 
 
-def is_waiting(database: Database) -> bool:
-    """Return whether a destination waits for a lock that somebody else has."""
+def waiting(database: Database) -> int:
+    """Return how many destinations wait for a lock that somebody else has."""
     asked = "SELECT count(*) AS waiting FROM pg_stat_activity WHERE {wanted}"
     wanted = "application_name = 'candlefleet' AND wait_event_type = 'Lock'"
-    return bool(database.ask(asked.replace("{wanted}", wanted))[0]["waiting"])
+    return int(database.ask(asked.replace("{wanted}", wanted))[0]["waiting"])
 
 
 def end_connections(database: Database) -> None:
@@ -143,7 +144,7 @@ def test_a_deadlock_costs_an_attempt_and_the_same_rows_are_written_again(postgre
         other.execute(f"UPDATE {postgres.table} SET volume = 1 WHERE symbol = 'B'")
         revised = PointBatch.of([make_point(symbol=name, close=42_000.25) for name in ("A", "B")])
         writing = Writing(lambda: destination.write_batch(revised))
-        until(lambda: is_waiting(postgres), "the write waits for B")
+        until(lambda: waiting(postgres), "the write waits for B")
         other.execute(f"UPDATE {postgres.table} SET volume = 1 WHERE symbol = 'A'")
         other.rollback()
     error = writing.ended()
@@ -161,7 +162,7 @@ def test_a_serialization_failure_costs_an_attempt_and_the_same_rows_are_written_
     with session(postgres) as other:
         other.execute(f"UPDATE {postgres.table} SET volume = 1")
         writing = Writing(lambda: destination.write_batch(batch))
-        until(lambda: is_waiting(postgres), "the write waits for the row")
+        until(lambda: waiting(postgres), "the write waits for the row")
         other.commit()
     error = writing.ended()
     assert isinstance(error, TransientError)
@@ -226,7 +227,7 @@ def test_a_server_killed_in_mid_write_and_started_again_has_every_row_once(own, 
     with session(own) as other:
         other.execute(f"LOCK TABLE {own.table} IN SHARE MODE")
         writing = Writing(lambda: destination.write_batch(batch))
-        until(lambda: is_waiting(own), "the rows are copied, and wait to be merged")
+        until(lambda: waiting(own), "the rows are copied, and wait to be merged")
         server.kill()
     assert isinstance(writing.ended(), TransientError)
     with pytest.raises(UnavailableError, match="start the server"):
@@ -296,3 +297,34 @@ def test_two_workers_that_make_the_tables_at_once_both_write(own):
     writings = [Writing(lambda number=number: write(number)) for number in range(4)]
     assert [writing.ended() for writing in writings] == [None] * 4
     assert len(own.rows()) == 80
+
+
+# -- what is forgotten ---------------------------------------------------------------------------
+
+
+def test_what_is_written_while_it_is_about_to_be_forgotten_stays_on_record(postgres):
+    batch, destination, writer = make_batch(20), postgres.destination(), postgres.destination()
+    destination.write_batch(batch.slice(0, 5))
+
+    def settled(*_asked: object) -> list[str]:
+        writer.write_batch(batch.slice(5, 20))
+        return []
+
+    assert destination.prune(timedelta(0), settled) == 0
+    assert destination.holds(batch).all()
+    assert destination.on_record("everything") == 20
+
+
+def test_forgetting_waits_for_a_write_and_leaves_what_it_recorded(postgres):
+    batch, destination, writer = make_batch(20), postgres.destination(), postgres.destination()
+    destination.write_batch(batch.slice(0, 5))
+    with session(postgres) as other:
+        other.execute(f"LOCK TABLE {postgres.table} IN SHARE MODE")
+        write = Writing(lambda: writer.write_batch(batch.slice(5, 20)))
+        until(lambda: waiting(postgres) == 1, "a write is under way")
+        forget = Writing(lambda: destination.prune(timedelta(0), lambda *_asked: []))
+        until(lambda: waiting(postgres) == 2, "it is waited for")
+        other.commit()
+    assert [write.ended(), forget.ended()] == [None, None]
+    assert destination.holds(batch).all()
+    assert destination.on_record("everything") == 20

@@ -122,10 +122,23 @@ def test_old_batches_of_which_nothing_is_owed_are_forgotten(streams):
     destination = streams.destination()
     for batch_id in ("owed", "settled"):
         destination.write_batch(make_batch(3, batch_id=batch_id))
-    assert destination.prune(timedelta(days=1), []) == 0
-    assert destination.prune(timedelta(seconds=-5), ["owed"]) == 1
+    assert destination.prune(timedelta(days=1), lambda *_: []) == 0
+    assert destination.prune(timedelta(seconds=-5), lambda *_: ["owed"]) == 1
     assert destination.on_record("everything") == 6
     assert destination.holds(make_batch(3, batch_id="owed")).all()
+
+
+def test_every_stream_forgets_and_what_was_added_meanwhile_stays(streams, monkeypatch):
+    destination = streams.destination(stream=streams.stream + "-{symbol}")
+    batch = make_batch(6, ["A", "B"])
+    destination.write_batch(batch.slice(0, 4))
+    monkeypatch.setattr("destinations.redis_stream.written_before", lambda _: time.time() + 0.5)
+    late = iter([batch])
+
+    def settled(_route: str, _batches: Sequence[str]) -> list[str]:
+        until(lambda: time.time() > 0, "")
+        return []
+    assert destination.prune(timedelta(0), settled) == 2
 
 
 def test_one_id_for_two_batches_is_refused(streams):
