@@ -49,7 +49,7 @@ def prune(
 
 
 def written_before(older_than: timedelta) -> float:
-    """Return the moment, in seconds since 1970, since when a batch was not written that is older."""
+    """Return the moment, in seconds since 1970, before which a batch that is older was last written."""
     return time.time() - older_than.total_seconds()
 
 

@@ -261,7 +261,7 @@ class RedisStreamDestination(DataDestination):
             UnavailableError: No connection, no permission.
             TransientError: No answer in time, a lost connection.
         """
-        before, gone = written_before(older_than), 0
+        before, gone = int(written_before(older_than)), 0  # of a second that is over nothing comes any more
         for record in self._records():
             cursor = None
             while cursor != 0 and gone < MOST:

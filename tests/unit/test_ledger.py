@@ -305,9 +305,9 @@ def test_ledger_prunes_what_is_old_and_no_longer_owed(make: Make):
     batches = {name: make_batch(2, batch_id=name) for name in ("settled", "owed")}
     for batch in batches.values():
         ledger.commit(batch, lines)
-    assert ledger.prune(timedelta(days=1), nothing) == 0
-    assert ledger.prune(timedelta(days=-1), lambda _route, _batches: ["owed"]) == 1
-    assert ledger.prune(timedelta(days=-1), lambda _route, _batches: ["owed"]) == 0
+    assert ledger.prune(timedelta(days=1), lambda *_: []) == 0
+    assert ledger.prune(timedelta(0), lambda *_: ["owed"]) == 1
+    assert ledger.prune(timedelta(0), lambda *_: ["owed"]) == 0
     assert [ledger.commit(batch, lines) for batch in batches.values()] == [2, 0]
     assert ledger.rows_written("everything") == 6
 
@@ -332,7 +332,12 @@ def test_ledger_asks_some_at_a_time_route_by_route_and_holds_no_lock_meanwhile(m
 def test_ledger_does_not_forget_what_was_written_while_it_asked(make: Make):
     ledger, other, batch = make(), make(), make_batch(2)
     ledger.commit(batch.slice(0, 1), lines)
-    assert ledger.prune(timedelta(0), lambda *_: [other.commit(batch, lines)] and []) == 0
+
+    def settled(_route: str, _batches: Sequence[str]) -> list[str]:
+        other.commit(batch, lines)
+        return []
+
+    assert ledger.prune(timedelta(0), settled) == 0
     assert ledger.commit(batch, lines) == 0
 
 
