@@ -21,6 +21,8 @@ AGE: Final = timedelta(days=1)
 EVERY: Final = 3600.0
 #: Seconds until it goes on where something may be left.
 REST: Final = 10.0
+#: Seconds in which a process asks once whether it is time.
+LOOK: Final = 1.0
 
 
 class Pruning:
@@ -45,7 +47,7 @@ class Pruning:
     def look(self, route_id: str) -> None:
         """Let the destination of a route forget some of what is old, if it is time for that."""
         name, now = self._table.destination_name(route_id), time.monotonic()
-        if name not in self._destinations or now - self._looked.get(name, -REST) < REST:
+        if name not in self._destinations or now - self._looked.get(name, -LOOK) < LOOK:
             return
         self._looked[name] = now
         try:
