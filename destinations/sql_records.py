@@ -38,9 +38,10 @@ class SQLRecords:
         A batch that nothing was written of yet gets an entry of no rows: there must be something to lock.
         """
         ids = sorted(set(batches))  # in one order, so that two transactions never wait for each other
-        found: dict[str, Entry] = {}
         if connection.dialect.name in _IGNORING:
-            while len(found) < len(ids):  # one that was there may be forgotten before it is locked
+            self._begin(connection, route, ids)
+            found = dict(self._read(connection, route, ids))
+            if len(found) < len(ids):  # one that was there was forgotten before it was locked
                 self._begin(connection, route, ids)
                 found = dict(self._read(connection, route, ids))
             return found

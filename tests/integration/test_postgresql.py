@@ -11,6 +11,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from destinations.sql_records import SQLRecords
 from destinations.sql_upsert import CopyUpsert
 from router.batch import PointBatch
 from router.errors import ConfigError, DestinationError, TerminalError, TransientError, UnavailableError
@@ -312,6 +313,23 @@ def test_what_is_written_while_it_is_about_to_be_forgotten_stays_on_record(postg
 
     assert destination.prune(timedelta(0), settled) == 0
     assert destination.holds(batch).all()
+    assert destination.on_record("everything") == 20
+
+
+def test_what_is_forgotten_before_a_write_could_lock_it_is_recorded_anew(postgres, monkeypatch):
+    batch, destination, writer = make_batch(20), postgres.destination(), postgres.destination()
+    destination.write_batch(batch.slice(0, 5))
+    real, gone = SQLRecords._begin, []
+
+    def begin(*arguments: object) -> None:
+        real(*arguments)
+        monkeypatch.setattr(SQLRecords, "_begin", real)
+        gone.append(destination.prune(timedelta(0), lambda *_: []))
+
+    monkeypatch.setattr(SQLRecords, "_begin", begin)
+    writer.write_batch(batch.slice(5, 20))
+    assert gone == [1]
+    assert destination.holds(batch).tolist() == [row >= 5 for row in range(20)]
     assert destination.on_record("everything") == 20
 
 
