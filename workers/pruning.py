@@ -32,13 +32,9 @@ class Pruning:
         store: The fleet's state, which knows what is owed and who pruned last.
         table: The routes.
         destinations: Those that are open.
-        age: How long ago a batch was last written that may be forgotten.
     """
 
-    def __init__(
-        self, store: Store, table: RouteTable, destinations: OpenDestinations, *, age: timedelta = AGE
-    ) -> None:
-        self.age = age
+    def __init__(self, store: Store, table: RouteTable, destinations: OpenDestinations) -> None:
         self._store = store
         self._table = table
         self._destinations = destinations
@@ -57,7 +53,7 @@ class Pruning:
             logger.warning("Records not pruned.", extra={"destination": name, "error": said(error)})
 
     def _prune(self, name: str) -> int:
-        gone = self._destinations.prune(name, self.age, self._store.still_owed)
+        gone = self._destinations.prune(name, AGE, self._store.still_owed)
         if gone:
             logger.info("Records pruned.", extra={"destination": name, "batches": gone})
         return gone

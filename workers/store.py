@@ -526,6 +526,7 @@ class Store:
         """Return those of some batches that a destination must not forget for a route.
 
         Rows of them wait, are owed by any route, lie in dead letters of this one, or are on their way again.
+        Of a route that never owed a point here nothing is known: all are.
         """
         return {batch_id.decode() for batch_id in self._run("still_owed", route_id, *batch_ids)}
 

@@ -97,6 +97,12 @@ def deliver(store: Store, nudges: Sequence[Nudge]) -> None:
         store.settle(claim(store, part_id), delivered=rows)
 
 
+def deliver_one(store: Store, route_id: str) -> None:
+    """Have a batch accepted and delivered for a route."""
+    owe(store, 1, route_id)
+    deliver(store, store.cut(route_id, ordered=False))
+
+
 def split(store: Store, part_id: str, at: int, *, silent: int = 0) -> list[Nudge]:
     """Split a part; return all parts of its flush in the order of their rows."""
     held = claim(store, part_id)
@@ -770,6 +776,7 @@ def test_a_batch_is_still_owed_until_no_route_owes_a_row_of_it(store: Store) -> 
 
 
 def test_a_batch_is_still_owed_by_the_routes_of_its_dead_letters(store: Store) -> None:
+    deliver_one(store, "b")
     held = claim(store, cut_one(store).part_id)
     batch_id = held.pieces[0][0]
     letters = [make_letter("a", row, batch_id) for row in (0, 1)]
@@ -783,6 +790,7 @@ def test_a_batch_is_still_owed_by_the_routes_of_its_dead_letters(store: Store) -
 
 
 def test_a_letter_that_redis_cannot_read_may_be_of_any_batch_of_its_route(store: Store) -> None:
+    deliver_one(store, "b")
     held = claim(store, cut_one(store, 1).part_id)
     letter = make_letter("a", 0, held.pieces[0][0])
     store.settle(held, delivered=0, letters=[letter._replace(reasons=[{"code": "no", "message": "\ud800"}])])
@@ -790,6 +798,13 @@ def test_a_letter_that_redis_cannot_read_may_be_of_any_batch_of_its_route(store:
     assert store.still_owed("b", ["any"]) == set()
     store.drop([next(store.buried()).letter_id])
     assert store.still_owed("a", ["any"]) == set()
+
+
+def test_of_a_route_that_only_another_fleet_may_know_every_batch_is_still_owed(store: Store) -> None:
+    assert store.still_owed("theirs", ["any"]) == {"any"}
+    assert store.still_owed("", ["any"]) == {"any"}
+    deliver_one(store, "theirs")
+    assert store.still_owed("theirs", ["any"]) == set()
 
 
 def test_one_of_those_who_ask_may_prune_a_destination_until_it_may_go_on(store: Store) -> None:
