@@ -131,8 +131,8 @@ class SQLDestination(DataDestination):
             try:
                 self._write(batch)
             except TerminalError:
-                # Without ON CONFLICT two processes may insert one row at a time: the second updates it now.
-                if connection.dialect.name in ("postgresql", "sqlite"):
+                # Two processes may insert or copy one row at a time: the second updates it now.
+                if connection.dialect.name == "sqlite":
                     raise
                 self._write(batch)
 

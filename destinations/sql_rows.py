@@ -13,12 +13,12 @@ import polars as pl
 
 from destinations.sql_tables import ACCEPTANCE, POINT_COLUMNS
 from router.batch import PointBatch
+from router.schema import IDENTITY
 
 Numbers = npt.NDArray[np.int64]
 
-#: Text that sorts as time does, and that SQLite's own functions read.
-_SQLITE_TIME: Final = "%Y-%m-%d %H:%M:%S%.6f+00:00"
-_COPY_TIME: Final = "%Y-%m-%dT%H:%M:%S%.6f+00:00"
+#: Text that sorts as time does, and that the functions of SQLite and PostgreSQL read.
+_TEXT_TIME: Final = "%Y-%m-%d %H:%M:%S%.6f+00:00"
 _INDICATORS: Final = "technical_indicators"
 _OPENING: Final = len(f'{{"{_INDICATORS}":')
 
@@ -71,13 +71,6 @@ def encode_indicators(frame: pl.DataFrame) -> pl.Series:
     return pl.Series(_INDICATORS, [None if text == "null" else text for text in objects], pl.String)
 
 
-def encode_copy(rows: pl.DataFrame) -> bytes:
-    """Return rows as the CSV that PostgreSQL's COPY reads: nulls are empty, numbers read back equal."""
-    out = BytesIO()
-    rows.write_csv(out, include_header=False, datetime_format=_COPY_TIME)
-    return out.getvalue()
-
-
 def values(rows: pl.DataFrame, dialect: str) -> list[tuple[Any, ...]]:
     """Return rows as a driver takes them.
 
@@ -85,7 +78,7 @@ def values(rows: pl.DataFrame, dialect: str) -> list[tuple[Any, ...]]:
     """
     moment = pl.col("timestamp")
     if dialect == "sqlite":
-        rows = rows.with_columns(moment.dt.strftime(_SQLITE_TIME))
+        rows = rows.with_columns(moment.dt.strftime(_TEXT_TIME))
     elif dialect != "postgresql":
         rows = rows.with_columns(moment.dt.replace_time_zone(None))
     return list(zip(*(column.to_list() for column in rows), strict=True))
@@ -94,3 +87,11 @@ def values(rows: pl.DataFrame, dialect: str) -> list[tuple[Any, ...]]:
 def _per_row(numbers: Iterable[tuple[int, int]]) -> Numbers:
     numbers, counts = zip(*numbers, strict=True)
     return np.repeat(np.array(numbers, dtype=np.int64), counts)
+
+
+def spans(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return one row a series, with the timestamps of its first and its last row as text."""
+    moment = pl.col("timestamp")
+    series = [name for name in IDENTITY if name != "timestamp"]
+    found = rows.group_by(series).agg(first=moment.min(), last=moment.max())
+    return found.with_columns(pl.col("first", "last").dt.strftime(_TEXT_TIME))

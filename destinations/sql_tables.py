@@ -211,7 +211,10 @@ def fits(wanted: sa.types.TypeEngine[Any], found: sa.types.TypeEngine[Any], dial
     if isinstance(wanted, sa.JSON):
         return isinstance(found, sa.JSON | sa.Text)
     if isinstance(wanted, sa.Boolean):
-        return isinstance(found, sa.Boolean | sa.SmallInteger | mysql.TINYINT | mssql.BIT)
+        number = isinstance(found, sa.SmallInteger | mysql.TINYINT | mssql.BIT)
+        return isinstance(found, sa.Boolean) or (number and dialect != "postgresql")
+    if isinstance(found, sa.Enum) and dialect == "postgresql":
+        return False
     return isinstance(found, sa.String) is not isinstance(wanted, sa.LargeBinary)
 
 

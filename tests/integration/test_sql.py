@@ -254,6 +254,17 @@ MORE_MISFITS = [
         "ADD UNIQUE (source, symbol, timeframe",
     ),
     (
+        "ALTER TABLE {table} DROP COLUMN is_realtime; ALTER TABLE {table} ADD is_realtime smallint",
+        "table.type",
+        "is_realtime is of type SMALLINT, and BOOLEAN is needed",
+    ),
+    (
+        "CREATE TYPE {table}_class AS ENUM ('crypto');"
+        " ALTER TABLE {table} ALTER COLUMN asset_class TYPE {table}_class USING NULL",
+        "table.type",
+        "asset_class is of type",
+    ),
+    (
         "ALTER TABLE {table} DROP CONSTRAINT {table}_pkey;"
         " CREATE UNIQUE INDEX ON {table} (source, symbol, timeframe, timestamp) WHERE close > 0",
         "table.key",
