@@ -32,7 +32,8 @@ PART: Final = 50_000
 COPY: Final = "psycopg, copy.write_row, which revises nothing"
 STAGED: Final = "psycopg, copy.write_row into a temporary table and INSERT … ON CONFLICT"
 UPSERT: Final = "psycopg, executemany of the same upsert"
-EXECUTEMANY: Final = "sqlite3, executemany of INSERT"
+EXECUTEMANY: Final = "sqlite3, executemany of the same upsert"
+GIVEN_ROWS: Final = f"{EXECUTEMANY}, of rows made before"
 _NAMES: Final = ", ".join(POINT_COLUMNS)
 #: A row as a driver takes it.
 Row = tuple[Any, ...]
@@ -41,12 +42,13 @@ Row = tuple[Any, ...]
 def run(*, quick: bool) -> Iterator[Figure]:
     """Measure SQLite, and PostgreSQL where it is installed."""
     rows, seconds = (50_000, 2.0) if quick else (200_000, 15.0)
-    say(f"sql: {rows:,} bars into SQLite")
-    ours, theirs = in_fresh_process(measure_sqlite, rows, seconds)
-    yield Figure(
-        case="sql", what=f"{rows:,} bars into SQLite", unit="points/s", runs=ours,
-        peer=EXECUTEMANY, peer_runs=theirs,
-    )  # fmt: skip
+    for peer, goal in ((EXECUTEMANY, Goal(1, "ratio")), (GIVEN_ROWS, None)):
+        say(f"sql: {rows:,} bars into SQLite, beside {peer}")
+        ours, theirs = in_fresh_process(measure_sqlite, peer, rows, seconds)
+        yield Figure(
+            case="sql", what=f"{rows:,} bars into SQLite", unit="points/s", runs=ours,
+            peer=peer, peer_runs=theirs, goal=goal,
+        )  # fmt: skip
     if installed() is None:
         say("sql: PostgreSQL is not installed")
         return
@@ -59,28 +61,30 @@ def run(*, quick: bool) -> Iterator[Figure]:
         )  # fmt: skip
 
 
-def measure_sqlite(rows: int, seconds: float) -> tuple[list[float], list[float]]:
+def measure_sqlite(peer: str, rows: int, seconds: float) -> tuple[list[float], list[float]]:
     """Return the points/s of the destination and of the driver, each into files of its own."""
     frame = make_bars(rows)
     parts = list(batches(frame, PART))
+    made = [sqlite_rows(part) for part in parts] if peer == GIVEN_ROWS else None
 
     def ours(folder: Path) -> None:
         write(SQLDestination(f"sqlite:///{folder / 'ours.db'}"), parts)
 
-    def peer(folder: Path) -> None:
+    def theirs(folder: Path) -> None:
         with closing(sqlite3.connect(folder / "peer.db")) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(definition("sqlite", "bars"))
-            marks = ", ".join("?" * len(POINT_COLUMNS))
-            statement = f"INSERT INTO bars ({_NAMES}) VALUES ({marks})"
-            for part in parts:
-                found = part.frame.select(POINT_COLUMNS).iter_rows()
-                connection.executemany(
-                    statement, ((*row[:3], row[3].isoformat(" "), *row[4:]) for row in found)
-                )
+            connection.execute(definition("sqlite", "bars", COLUMNS))
+            for some in made or map(sqlite_rows, parts):
+                connection.executemany(upsert("bars", "?"), some)
                 connection.commit()
 
-    return alternate(partial(in_folder, ours, rows), partial(in_folder, peer, rows), seconds=seconds)
+    return alternate(partial(in_folder, ours, rows), partial(in_folder, theirs, rows), seconds=seconds)
+
+
+def sqlite_rows(part: PointBatch) -> list[Row]:
+    """Return rows as the driver takes them, in the order of a batch."""
+    numbered = part.frame.select(POINT_COLUMNS).iter_rows()
+    return [(*row[:3], row[3].isoformat(" "), *row[4:], 0, number) for number, row in enumerate(numbered)]
 
 
 def measure_postgres(peer: str, rows: int, seconds: float) -> tuple[list[float], list[float]]:
@@ -127,8 +131,13 @@ def staged(cursor: psycopg.Cursor[Any], table: str, rows: list[Row]) -> None:
 
 def upserted(cursor: psycopg.Cursor[Any], table: str, rows: list[Row]) -> None:
     """Load rows one by one, and keep the newest revision of each."""
-    marks = ", ".join(["%s"] * len(COLUMNS))
-    cursor.executemany(f"INSERT INTO {table} ({', '.join(COLUMNS)}) VALUES ({marks}) {revised(table)}", rows)
+    cursor.executemany(upsert(table, "%s"), rows)
+
+
+def upsert(table: str, mark: str) -> str:
+    """Return the statement for one row."""
+    marks = ", ".join([mark] * len(COLUMNS))
+    return f"INSERT INTO {table} ({', '.join(COLUMNS)}) VALUES ({marks}) {revised(table)}"
 
 
 def revised(table: str) -> str:

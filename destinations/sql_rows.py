@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any, Final
 
@@ -71,8 +71,8 @@ def encode_indicators(frame: pl.DataFrame) -> pl.Series:
     return pl.Series(_INDICATORS, [None if text == "null" else text for text in objects], pl.String)
 
 
-def values(rows: pl.DataFrame, dialect: str) -> list[tuple[Any, ...]]:
-    """Return rows as a driver takes them.
+def values(rows: pl.DataFrame, dialect: str) -> Iterator[tuple[Any, ...]]:
+    """Return rows as a driver takes them, each made when it is asked for.
 
     Timestamps are text for SQLite, aware for PostgreSQL, and naive UTC for every other database.
     """
@@ -81,7 +81,7 @@ def values(rows: pl.DataFrame, dialect: str) -> list[tuple[Any, ...]]:
         rows = rows.with_columns(moment.dt.strftime(_TEXT_TIME))
     elif dialect != "postgresql":
         rows = rows.with_columns(moment.dt.replace_time_zone(None))
-    return list(zip(*(column.to_list() for column in rows), strict=True))
+    return zip(*(column.to_list() for column in rows), strict=True)
 
 
 def _per_row(numbers: Iterable[tuple[int, int]]) -> Numbers:

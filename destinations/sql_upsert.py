@@ -64,11 +64,10 @@ def upsert_for(connection: sa.Connection, table: sa.Table) -> Upsert:
 
 def upsert_row_by_row(statement: sa.Executable, connection: sa.Connection, rows: pl.DataFrame) -> None:
     """Execute an upsert for many rows."""
-    dialect = connection.dialect
-    parameters = values(rows, dialect.name)
-    compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+    dialect, parameters = connection.dialect, values(rows, connection.dialect.name)
     if dialect.name == "sqlite":  # its driver takes the values as they are, ten times as fast
-        connection.exec_driver_sql(str(compiled), parameters)
+        driver: Any = connection.connection.driver_connection
+        driver.executemany(str(statement.compile(dialect=dialect)), parameters)  # type: ignore[attr-defined]
     else:
         connection.execute(statement, [dict(zip(COLUMNS, row, strict=True)) for row in parameters])
 
