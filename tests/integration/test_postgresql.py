@@ -70,6 +70,20 @@ def test_who_is_not_let_in_waits_and_is_told_what_to_do(own, server, user, port,
     assert PASSWORD not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("sslmode=bogus", "mend what follows the question mark in url"),
+        ("nonsense=1", "mend what follows the question mark in url"),
+        ("sslmode=require", "let the server speak TLS, or mend sslmode in url"),
+    ],
+)
+def test_an_option_of_the_url_that_does_not_fit_waits_and_is_named(postgres, query, hint):
+    error = raised(postgres, f"{postgres.url}?{query}")
+    assert isinstance(error, UnavailableError)
+    assert hint in str(error)
+
+
 def test_a_wrong_password_waits_and_the_right_one_writes(own, server):
     own.ask(f"CREATE ROLE {LOCKED} LOGIN PASSWORD '{PASSWORD}'")
     own.ask(f"GRANT ALL ON SCHEMA public TO {LOCKED}")
