@@ -23,6 +23,7 @@ CASES: Final = (
     "encoders",
     "datasets",
     "sql",
+    "kafka",
     "influxdb",
     "rabbitmq",
     "redis_stream",
