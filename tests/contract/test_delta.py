@@ -15,10 +15,12 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, Field, QueryBuilder, write_deltalake
+from deltalake import DeltaTable as Reader
+from deltalake import Field, QueryBuilder, write_deltalake
 
 from destinations import AnalyticsEngineDestination
 from destinations.delta_files import DeltaFiles
+from destinations.delta_table import DeltaTable
 from router.batch import PointBatch
 from router.errors import ConfigError, TerminalError, UnavailableError
 from tests.contract.delta_writer import BATCHES, make_writers_batch
@@ -53,7 +55,7 @@ def expected(*routes: str) -> list[Row]:
 def foreign_rows(folder: Path) -> pa.Table:
     """Return two rows as somebody else brings them, with the columns of a table."""
     AnalyticsEngineDestination(folder).write_batch(make_batch(2, source="foreign"))
-    return pa.table(DeltaTable(folder).to_pyarrow_table())
+    return pa.table(Reader(folder).to_pyarrow_table())
 
 
 def test_table_holds_every_row_once_when_processes_write_the_same_and_others(tmp_path: Path):
@@ -70,7 +72,7 @@ def test_table_holds_every_row_once_while_others_append_and_rewrite(tmp_path: Pa
         while writer.poll() is None:
             write_deltalake(table, foreign, mode="append")
             rows += len(foreign)
-            DeltaTable(table).optimize.compact()
+            Reader(table).optimize.compact()
     found = read_delta(table)
     assert writer.returncode == 0
     assert sorted(row for row in found if row.source != "foreign") == expected("one")
@@ -115,7 +117,7 @@ def ask_for_more(table: Path) -> None:
 
 
 def make_a_rule(table: Path) -> None:
-    DeltaTable(table).alter.add_constraint({"cheap": "close < 99000"})
+    Reader(table).alter.add_constraint({"cheap": "close < 99000"})
 
 
 @pytest.mark.parametrize(
@@ -145,11 +147,21 @@ def test_table_that_is_not_what_it_was_waits_for_a_hand(tmp_path: Path, spoil, a
     assert sorted(read_delta(table)) == sorted(rows_of(batch))
 
 
-def test_full_disk_is_waited_for(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(("owner", "step"), [(DeltaFiles, "add"), (DeltaTable, "commit")])
+def test_full_disk_is_waited_for_and_costs_no_row(tmp_path: Path, monkeypatch, owner: type, step: str):
     destination, batch = AnalyticsEngineDestination(tmp_path), make_batch(200)
     destination.open()
-    with limited_files(4096), pytest.raises(UnavailableError, match="File too large"):
-        destination.write_batch(batch)
+    real = getattr(owner, step)
+
+    def on_a_full_disk(*arguments: object) -> None:
+        with limited_files(100):
+            real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, on_a_full_disk)
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="File too large"):
+                destination.write_batch(batch)
     destination.write_batch(batch)
     assert sorted(read_delta(tmp_path)) == sorted(rows_of(batch))
 
@@ -157,7 +169,7 @@ def test_full_disk_is_waited_for(tmp_path: Path, monkeypatch):
 def test_column_that_somebody_added_is_left_empty(tmp_path: Path):
     destination = AnalyticsEngineDestination(tmp_path)
     destination.write_batch(make_batch(1))
-    DeltaTable(tmp_path).alter.add_columns([Field("mine", "string")])
+    Reader(tmp_path).alter.add_columns([Field("mine", "string")])
     destination.write_batch(make_batch(1))
     assert pl.read_delta(str(tmp_path))["mine"].to_list() == [None, None]
 
@@ -167,7 +179,7 @@ def test_statistics_let_a_reader_skip_no_row(tmp_path: Path):
     AnalyticsEngineDestination(tmp_path).write_batch(
         PointBatch.of([make_point(timestamp=m) for m in moments])
     )
-    reader = QueryBuilder().register("bars", DeltaTable(tmp_path))
+    reader = QueryBuilder().register("bars", Reader(tmp_path))
     for moment in moments:
         wanted = f"timestamp = '{moment:%Y-%m-%dT%H:%M:%S.%f}Z' AND close = 42000.5"
         assert len(reader.execute(f"SELECT symbol FROM bars WHERE {wanted}").read_all()) == 1
@@ -220,7 +232,7 @@ def test_checkpoint_that_a_power_cut_tore_is_done_without(tmp_path: Path, monkey
         patch.setattr(DeltaFiles, "_sync_log", cut_power)
         with pytest.raises(Cut):
             destination.write_batch(make_batch(2))
-    DeltaTable(tmp_path).create_checkpoint()
+    Reader(tmp_path).create_checkpoint()
     (checkpoint,) = (tmp_path / "_delta_log").glob("*.parquet")
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     destination.open()
@@ -229,7 +241,7 @@ def test_checkpoint_that_a_power_cut_tore_is_done_without(tmp_path: Path, monkey
 
 def test_table_is_read_by_any_engine(tmp_path: Path):
     AnalyticsEngineDestination(tmp_path).write_batch(make_batch(4))
-    protocol = DeltaTable(tmp_path).protocol()
+    protocol = Reader(tmp_path).protocol()
     assert (protocol.min_reader_version, protocol.writer_features) == (1, None)
     assert len(pl.read_delta(str(tmp_path))) == 4
 
