@@ -23,6 +23,7 @@ CASES: Final = (
     "encoders",
     "datasets",
     "sql",
+    "influxdb",
     "rabbitmq",
     "redis_stream",
     "memory",
