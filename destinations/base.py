@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from destinations.maintenance import Maintenance
 from router.batch import PointBatch
 from router.errors import Reason
 from router.points import NormalizedDataPoint
@@ -95,6 +96,10 @@ class DataDestination(ABC):
 
         None: there is no such record.
         """
+        return None
+
+    def maintenance(self) -> Maintenance | None:
+        """Return what `candlefleet maintain` does here; None: there is nothing to keep up."""
         return None
 
     def __str__(self) -> str:

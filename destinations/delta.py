@@ -12,10 +12,11 @@ import polars as pl
 import pyarrow as pa
 
 from destinations.base import DataDestination
-from destinations.dataset import PARTITION_BY
+from destinations.dataset import PARTITION_BY, TARGET_FILE_SIZE, whole_number
 from destinations.delta_ledger import DeltaLedger, Mark
 from destinations.filenames import AnyName, FilePlace
 from destinations.hive import PARTITIONS, HivePartitions
+from destinations.maintenance import Maintenance
 from destinations.root import obstacles_under
 from router.batch import PointBatch
 from router.errors import ConfigError, DestinationError, Reason, TransientError
@@ -30,6 +31,7 @@ class AnalyticsEngineDestination(DataDestination):
     Args:
         path: The table's folder.
         partition_by: The columns that part it, of `destinations.hive.PARTITIONS`, the outermost first.
+        target_file_size: Bytes that `candlefleet maintain` makes files of.
         name: The destination's name, and its queue.
 
     Raises:
@@ -40,6 +42,7 @@ class AnalyticsEngineDestination(DataDestination):
         self,
         path: str | Path,
         partition_by: str | Sequence[str] = PARTITION_BY,
+        target_file_size: int = TARGET_FILE_SIZE,
         *,
         name: str | None = None,
     ) -> None:
@@ -49,6 +52,7 @@ class AnalyticsEngineDestination(DataDestination):
             message = f"{str(path)!r} is no folder of this host: a table in an object store cannot be written"
             raise ConfigError("path.remote", "path", message)
         self.path = Path(path)
+        self.target_file_size = whole_number("target_file_size", target_file_size)
         self.table = DeltaFolder(self.path, HivePartitions(partition_by).by)
         self.ledger = DeltaLedger(self.path, self.table)
 
@@ -97,6 +101,12 @@ class AnalyticsEngineDestination(DataDestination):
         """Return why the folder cannot be made or written."""
         return obstacles_under(self.path)
 
+    def maintenance(self) -> Maintenance:
+        """Return what merges the small files and removes the old ones."""
+        from destinations.delta_maintenance import DeltaMaintenance
+
+        return DeltaMaintenance(self)
+
     def holds(self, batch: PointBatch) -> Mask:
         """Return of each row whether it is in the table."""
         return self.ledger.holds(batch)
@@ -126,7 +136,7 @@ class DeltaFolder:
         Raises:
             ConfigError: `path.not_a_table`, or `table.column`, `table.partition` for one that does not fit.
         """
-        with _delta_errors(self._path):
+        with delta_errors(self._path):
             if self._delta.DeltaTable.is_deltatable(str(self._path)):
                 self._compare(self._delta.DeltaTable(self._path))
                 return
@@ -143,7 +153,7 @@ class DeltaFolder:
             TransientError: The outcome is unknown.
         """
         transaction = self._delta.Transaction(mark.application, mark.number)
-        with _delta_errors(self._path):
+        with delta_errors(self._path):
             self._delta.write_deltalake(
                 self._path,
                 self.rows(batch),
@@ -153,7 +163,7 @@ class DeltaFolder:
 
     def last(self, application: str) -> int:
         """Return the number of the last mark of an application; -1: there is none."""
-        with _delta_errors(self._path):
+        with delta_errors(self._path):
             found = self._delta.DeltaTable(self._path).transaction_version(application)
         return -1 if found is None else int(found)
 
@@ -192,7 +202,8 @@ def _deltalake() -> ModuleType:
 
 
 @contextmanager
-def _delta_errors(path: Path) -> Iterator[None]:
+def delta_errors(path: Path) -> Iterator[None]:
+    """Turn what the library raises into what happens next."""
     from deltalake.exceptions import DeltaError
 
     try:
