@@ -18,9 +18,10 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from destinations.delta import AnalyticsEngineDestination, delta_errors
+from destinations.delta import AnalyticsEngineDestination
 from destinations.maintenance import Maintenance, Merge, Merged, fingerprints, plan
 from destinations.records import FileTally
+from destinations.root import disk_errors
 from router.errors import DestinationError, TransientError
 
 #: Hidden, so that no reader and no vacuum comes across it.
@@ -69,7 +70,7 @@ class DeltaMaintenance(Maintenance):
 
     def planned(self) -> list[Merge]:
         """Return what there is to merge now."""
-        with delta_errors(self._path):
+        with _errors(self._path):
             listed = _listed(DeltaTable(self._path))
         small = [file for file in listed.files if 2 * file.bytes < self._target]
         return plan(small, self._target)
@@ -88,14 +89,14 @@ class DeltaMaintenance(Maintenance):
 
         Source: Delta Lake, table property `delta.deletedFileRetentionDuration`; 7 days if it is not set.
         """
-        with delta_errors(self._path):
+        with _errors(self._path), self._destination.ledger.at_rest():
             return sorted(DeltaTable(self._path).vacuum(dry_run=dry_run, full=True))
 
     def _tried(self, one: Merge) -> Iterator[Merged]:
         try:
             yield from self._merge(one.folder)
         except (DeltaError, DestinationError, OSError, pa.ArrowException) as error:
-            yield Merged(one, error=str(error))
+            yield Merged(one, error=_first_line(error))
 
     def _merge(self, folder: str) -> Iterator[Merged]:
         table = DeltaTable(self._path)
@@ -134,6 +135,20 @@ class DeltaMaintenance(Maintenance):
             yield
         finally:
             os.close(fd)
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    with disk_errors(path):
+        try:
+            yield
+        except DeltaError as error:
+            raise TransientError(f"the table in {path}: {_first_line(error)}") from error
+
+
+# Backtraces of the library come with its messages.
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _listed(table: DeltaTable) -> Listed:

@@ -105,7 +105,7 @@ def test_merging_stops_at_the_size_that_files_should_have(tmp_path: Path):
 
 
 def test_rows_whose_writer_was_killed_are_known_after_merge_vacuum_checkpoint_and_cleanup(tmp_path: Path):
-    assert start(tmp_path, 1, "after_append").wait() == -signal.SIGKILL
+    assert start(tmp_path, 1, "after_commit").wait() == -signal.SIGKILL
     lake = DeltaTable(tmp_path)
     lake.alter.set_table_properties({"delta.logRetentionDuration": "interval 0 seconds"})
     lake.optimize.compact()
