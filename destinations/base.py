@@ -27,6 +27,8 @@ class DataDestination(ABC):
 
     #: True where points of one series must arrive in order of acceptance: one part in flight at a time.
     ordered: ClassVar[bool] = True
+    #: Points that every write should hold at least, for it to be cheap here; None: any number is well.
+    advised_batch_size: ClassVar[int | None] = None
 
     def __init__(self, *, name: str | None = None) -> None:
         """Remember the name; the queue is `destinations.<name>`. None: named after its first route."""

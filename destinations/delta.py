@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from router.batch import PointBatch
 from router.errors import ConfigError, TerminalError
 from router.points import NormalizedDataPoint
 
+#: Points: with fewer, what a commit and its files cost is most of the write, and of reading it.
+ADVISED_BATCH_SIZE: Final = 10_000
+
 
 class AnalyticsEngineDestination(LedgeredDestination):
     """A Delta table on this host, for Spark, Flink, DuckDB, Polars or pandas; every row of a batch once.
@@ -32,6 +36,9 @@ class AnalyticsEngineDestination(LedgeredDestination):
         path: The table's folder.
         partition_by: The columns that part it, of `destinations.hive.PARTITIONS`, the outermost first.
         target_file_size: Bytes that `candlefleet maintain` makes files of.
+        batch_size: Points of a write where the route names no batch_size; None: whatever waits.
+        flush_interval: Seconds that the oldest point waits for a full write where the route names no
+            batch_timeout.
         name: The destination's name, and its queue.
         durability: "power" survives a power cut, "process" survives kill -9 and is faster.
 
@@ -39,12 +46,16 @@ class AnalyticsEngineDestination(LedgeredDestination):
         ConfigError: An argument is not one of those allowed, or `deltalake` is not installed.
     """
 
+    advised_batch_size = ADVISED_BATCH_SIZE
+
     def __init__(
         self,
         path: str | Path,
         partition_by: str | Sequence[str] = PARTITION_BY,
         target_file_size: int = TARGET_FILE_SIZE,
         *,
+        batch_size: int | None = ADVISED_BATCH_SIZE,
+        flush_interval: float | None = 60.0,
         name: str | None = None,
         durability: Durability = "power",
     ) -> None:
@@ -52,6 +63,8 @@ class AnalyticsEngineDestination(LedgeredDestination):
         if "://" in str(path):
             message = f"{str(path)!r} is no folder of this host: a table in an object store cannot be written"
             raise ConfigError("path.remote", "path", message)
+        self.batch_size = batch_size if batch_size is None else whole_number("batch_size", batch_size)
+        self.flush_interval = flush_interval if batch_size is not None else None
         self.partitions = HivePartitions(partition_by)
         self.target_file_size = whole_number("target_file_size", target_file_size)
         self.table = DeltaTable(Path(path), self.partitions.by)

@@ -89,7 +89,7 @@ class DeltaMaintenance(Maintenance):
 
         Source: Delta Lake, table property `delta.deletedFileRetentionDuration`; 7 days if it is not set.
         """
-        with _errors(self._path), self._destination.ledger.at_rest():
+        with _errors(self._path), self._alone(), self._destination.ledger.at_rest():
             return sorted(DeltaTable(self._path).vacuum(dry_run=dry_run, full=True))
 
     def _tried(self, one: Merge) -> Iterator[Merged]:

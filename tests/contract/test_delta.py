@@ -12,6 +12,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from destinations import AnalyticsEngineDestination
+from router import Route
 from router.errors import ConfigError
 from tests.contract.reading import read_delta
 from tests.make import make_batch
@@ -62,3 +63,17 @@ def test_table_of_other_partitions_is_refused(tmp_path: Path):
     AnalyticsEngineDestination(tmp_path, ["symbol"]).open()
     with pytest.raises(ConfigError, match="partitioned by"):
         AnalyticsEngineDestination(tmp_path, ["source"]).open()
+
+
+def test_policy_of_the_table_is_that_of_a_route_that_names_none(tmp_path: Path):
+    def policy(route: dict[str, object], **options: object) -> tuple[int | None, float | None]:
+        table = AnalyticsEngineDestination(tmp_path, **options)  # type: ignore[arg-type]
+        made = Route(route_id="bars", condition="close > 0", destination=table, **route)  # type: ignore[arg-type]
+        return made.batch_size, made.batch_timeout
+
+    assert policy({}) == (10_000, 60)
+    assert policy({"batch_size": 50_000, "batch_timeout": 5}) == (50_000, 5)
+    assert policy({}, batch_size=20_000, flush_interval=10) == (20_000, 10)
+    assert policy({}, batch_size=None) == (None, None)
+    with pytest.raises(ConfigError, match="batch_size"):
+        AnalyticsEngineDestination(tmp_path, batch_size=0)

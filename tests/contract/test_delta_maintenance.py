@@ -172,7 +172,9 @@ def test_merging_tells_that_another_program_merged_the_same_files(
     assert rows_in(table) == sorted(rows_of(batch))
 
 
-def test_merging_and_writers_at_once_leave_every_row_once(table: AnalyticsEngineDestination):
+def test_merging_removing_and_writing_at_once_leave_every_row_once(table: AnalyticsEngineDestination):
+    table.open()
+    keep_replaced_files_for("0 seconds", table)
     merged = Event()
 
     def write(source: str) -> list[PointBatch]:
@@ -188,7 +190,8 @@ def test_merging_and_writers_at_once_leave_every_row_once(table: AnalyticsEngine
         found: list[Merged] = []
         try:
             while len(found) < 4:
-                found += merge(table) if table.ledger.exists() else []
+                found += merge(table)
+                upkeep(table).remove_unlisted(dry_run=False)
         finally:
             merged.set()
         return found
