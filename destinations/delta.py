@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from destinations.acceptance import ACCEPTANCE, with_acceptance
 from destinations.dataset import PARTITION_BY, TARGET_FILE_SIZE, whole_number
 from destinations.delta_files import DeltaLedger
 from destinations.delta_stats import partition_values, statistics
@@ -65,7 +66,7 @@ class AnalyticsEngineDestination(LedgeredDestination):
             raise ConfigError("path.remote", "path", message)
         self.batch_size = batch_size if batch_size is None else whole_number("batch_size", batch_size)
         self.flush_interval = flush_interval if batch_size is not None else None
-        self.partitions = HivePartitions(partition_by)
+        self.partitions = HivePartitions(partition_by, ACCEPTANCE)
         self.target_file_size = whole_number("target_file_size", target_file_size)
         self.table = DeltaTable(Path(path), self.partitions.by)
         self.ledger: DeltaLedger
@@ -91,7 +92,7 @@ class AnalyticsEngineDestination(LedgeredDestination):
 
     def target(self, point: NormalizedDataPoint) -> str:
         """Return the folder of the table that a point goes to."""
-        ((folder, _),) = self.partitions.split(PointBatch.of([point]).frame)
+        ((folder, _),) = self.partitions.split(with_acceptance(PointBatch.of([point])))
         return str(self.path / folder)
 
     def owns(self) -> list[FilePlace]:
@@ -111,7 +112,7 @@ class AnalyticsEngineDestination(LedgeredDestination):
     def _writes(self, batch: PointBatch) -> list[FileWrite]:
         """Return a file for each folder; it says what the table's log is told of it."""
         writes = []
-        for folder, table in self.partitions.split(batch.frame):
+        for folder, table in self.partitions.split(with_acceptance(batch)):
             name = f"{folder}/part.parquet" if folder else "part.parquet"
             holds = json.dumps([partition_values(folder), statistics(table)])
             writes.append(FileWrite(name, holds, len(table), encode_parquet(table)))

@@ -22,6 +22,8 @@ from router.rows import Mask
 
 #: The folder of a table's log.
 LOG: Final = "_delta_log"
+#: The file in it that names the newest checkpoint.
+HINT: Final = "_last_checkpoint"
 
 _COMMITS: Final = "CREATE TABLE IF NOT EXISTS commits (number INTEGER PRIMARY KEY, adds TEXT NOT NULL)"
 
@@ -84,9 +86,11 @@ class DeltaFiles(Files):
             ConfigError: The folder holds something else, or a table that points do not fit into.
             UnavailableError: The table is not what it was, or cannot be read.
         """
-        if self._pending():
+        begun = self._committed() > 0
+        if self._pending() or not begun:
             self._mend()
-        self._table.prepare(begun=self._committed() > 0)
+        self._table.prepare(begun=begun)
+        self._sync_log()
         self._settle()
 
     def add(self, writes: Sequence[FileWrite]) -> None:
@@ -118,8 +122,7 @@ class DeltaFiles(Files):
         if adds:
             self._check_there(adds)
             self._table.commit(adds, Mark(application, newest))
-        if self._durable:
-            self._sync_log()
+        self._sync_log()
         self._records.db.execute("DELETE FROM commits")
         self._records.remember("committed", str(newest))
 
@@ -149,19 +152,29 @@ class DeltaFiles(Files):
 
     # The library syncs nothing, and no entry can be read without those before it, whoever wrote them.
     def _sync_log(self) -> None:
+        if not self._durable:
+            return
         found = {name: (of.st_ino, of.st_mtime_ns) for name, of in self._root.entries(LOG).items()}
         names = [f"{LOG}/{name}" for name, state in found.items() if self._synced.get(name) != state]
         self._root.sync_present(names)
         self._root.sync_folders(names)
         self._synced = found
 
-    # Of a commit that a power cut tore nobody was told: it is made again.
+    # Of a commit that a power cut tore nobody was told: it is made again. A checkpoint only saves time.
     def _mend(self) -> None:
-        for name in sorted(self._root.entries(LOG), reverse=True):
-            if is_torn(name, self._root.read(f"{LOG}/{name}")):
-                self._root.set_aside(f"{LOG}/{name}")
-            elif name.endswith(".json"):
-                return
+        self._set_torn_aside(".json")
+        if self._set_torn_aside(".checkpoint.parquet") and self._root.size(f"{LOG}/{HINT}") is not None:
+            self._root.set_aside(f"{LOG}/{HINT}")
+        self._set_torn_aside(HINT)
+
+    def _set_torn_aside(self, suffix: str) -> bool:
+        found = False
+        for name in sorted((n for n in self._root.entries(LOG) if n.endswith(suffix)), reverse=True):
+            if not is_torn(name, self._root.read(f"{LOG}/{name}")):
+                break
+            self._root.set_aside(f"{LOG}/{name}")
+            found = True
+        return found
 
 
 class DeltaLedger(Ledger):

@@ -72,8 +72,7 @@ class DeltaMaintenance(Maintenance):
         """Return what there is to merge now."""
         with _errors(self._path):
             listed = _listed(DeltaTable(self._path))
-        small = [file for file in listed.files if 2 * file.bytes < self._target]
-        return plan(small, self._target)
+        return plan([file for file in listed.files if self._may_merge(file, listed)], self._target)
 
     def merges(self) -> Iterator[Merged]:
         """Merge folder by folder, a commit each, until nothing is left to merge."""
@@ -91,6 +90,12 @@ class DeltaMaintenance(Maintenance):
         """
         with _errors(self._path), self._alone(), self._destination.ledger.at_rest():
             return sorted(DeltaTable(self._path).vacuum(dry_run=dry_run, full=True))
+
+    # The library would call a folder null, which DuckDB takes for no value, and finds none with a tilde.
+    def _may_merge(self, file: FileTally, listed: Listed) -> bool:
+        values = [value for _, _, value in listed.values[_folder(file.name)]]
+        misnamed = any(value.upper() == "NULL" or "~" in value for value in values)
+        return 2 * file.bytes < self._target and not misnamed
 
     def _tried(self, one: Merge) -> Iterator[Merged]:
         try:
@@ -151,6 +156,10 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
 def _listed(table: DeltaTable) -> Listed:
     rows = pl.DataFrame(pa.table(table.get_add_actions(flatten=True)))
     by = table.metadata().partition_columns
@@ -158,7 +167,7 @@ def _listed(table: DeltaTable) -> Listed:
     for row in rows.iter_rows(named=True):
         file = FileTally(unquote(row["path"]), row["num_records"] or 0, row["size_bytes"])
         files.append(file)
-        values[file.name.rpartition("/")[0]] = [(name, "=", str(row[_PARTITION + name])) for name in by]
+        values[_folder(file.name)] = [(name, "=", str(row[_PARTITION + name])) for name in by]
     return Listed(files, values)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from destinations.acceptance import ACCEPTANCE
 from destinations.delta_files import LOG, Add, Mark
 from destinations.delta_torn import OURS
 from destinations.hive import HivePartitions
@@ -61,8 +62,8 @@ class DeltaTable:
             if begun or self._delta.DeltaTable.is_deltatable(str(self._path)):
                 self._compare(self._load())
                 return
-            strangers = sorted(file.name for file in self._path.iterdir() if not file.name.startswith("."))
-            if strangers:
+            names = sorted(file.name for file in self._path.iterdir())
+            if strangers := [name for name in names if name != LOG and not name.startswith(".")]:
                 message = f"{self._path} holds {strangers[0]} and is no Delta table: choose an empty folder"
                 raise ConfigError("path.not_a_table", "path", message)
             self._delta.DeltaTable.create(self._path, self.schema, partition_by=self._by)
@@ -110,9 +111,8 @@ class DeltaTable:
         try:
             return self._delta.DeltaTable(self._path)
         except TableNotFoundError as error:
-            ledger = "the ledger beside it"
             message = (
-                f"the table in {self._path} is gone: put its {LOG} back, or remove {ledger} to begin anew"
+                f"the table in {self._path} is gone: put its {LOG} back, or empty the folder to begin anew"
             )
             raise UnavailableError(message) from error
         except DeltaError as error:
@@ -145,22 +145,37 @@ class DeltaTable:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        from deltalake.exceptions import DeltaError, DeltaProtocolError
+        from deltalake.exceptions import CommitFailedError, DeltaError
 
-        with disk_errors(self._path):
+        with disk_errors(self._path), _panics():
             try:
                 yield
-            except DeltaProtocolError as error:
-                message = f"the table in {self._path} asks for more than this version writes: {error}"
-                raise UnavailableError(f"{message}: take another table, or a newer deltalake") from error
             except DeltaError as error:
-                raise _system_error(error) or TransientError(
-                    f"the table in {self._path}: {_first_line(error)}"
-                ) from error
+                message = f"the table in {self._path}: {_first_line(error)}"
+                if (system := _system_error(error)) is not None:
+                    raise system from error
+                if isinstance(error, CommitFailedError) and "table features" not in message.lower():
+                    raise TransientError(message) from error
+                raise UnavailableError(f"{message}: mend the table, or take another") from error
+
+
+@contextmanager
+def _panics() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # no module gives it to be named
+            raise
+        if "forked" in str(error).lower():
+            raise UnavailableError(
+                "deltalake was used before this process was forked, and cannot be used in it: start workers"
+                " with worker_pool_start_method = 'spawn'"
+            ) from error
+        raise TransientError(f"deltalake: {_first_line(error)}") from error
 
 
 # Backtraces of the library come with its messages.
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
@@ -171,7 +186,7 @@ def _system_error(error: Exception) -> OSError | None:
 
 def _schema(by: Sequence[str]) -> pa.Schema:
     extra = [pa.field(name, _DERIVED[name]) for name in by if name in _DERIVED]
-    return pa.schema([*HivePartitions(()).schema, *extra])
+    return pa.schema([*HivePartitions((), ACCEPTANCE).schema, *extra])
 
 
 def _deltalake() -> ModuleType:

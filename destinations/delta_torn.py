@@ -11,12 +11,10 @@ _PARQUET: Final = b"PAR1"
 
 
 def is_torn(name: str, content: bytes) -> bool:
-    """Return whether a file of the log is no whole commit or checkpoint; one of another kind never is."""
-    if name.endswith(".checkpoint.parquet"):
+    """Return whether a file of the log, JSON or Parquet by its name, is not whole."""
+    if name.endswith(".parquet"):
         return not (content.startswith(_PARQUET) and content.endswith(_PARQUET) and len(content) > 12)
-    if name == "_last_checkpoint" or name.endswith(".json"):
-        return _is_torn_text(content)
-    return False
+    return _is_torn_text(content)
 
 
 def _is_torn_text(content: bytes) -> bool:

@@ -12,9 +12,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from destinations import AnalyticsEngineDestination
-from router import Route
+from destinations.delta_files import DeltaFiles
 from router.errors import ConfigError
-from tests.contract.reading import read_delta
+from tests.contract.reading import read_delta, rows_of
 from tests.make import make_batch
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,6 +40,60 @@ def test_table_holds_every_row_once_when_two_processes_write_the_same(tmp_path: 
     assert len(rows) == len(set(rows)) == 50
 
 
+def newest_entry(root: Path) -> Path:
+    return max((root / "_delta_log").glob("*.json"))
+
+
+class Cut(BaseException):
+    """The machine is off."""
+
+
+def cut_power(*_: object) -> None:
+    raise Cut
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2, 2.5])
+def test_commit_that_a_power_cut_tore_is_made_again(tmp_path: Path, monkeypatch, lines: float):
+    batch = make_batch(10)
+    destination = AnalyticsEngineDestination(tmp_path)
+    destination.write_batch(batch.slice(0, 4))
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaFiles, "_sync_log", cut_power)
+        with pytest.raises(Cut):
+            destination.write_batch(batch)
+    entry = newest_entry(tmp_path)
+    whole = entry.read_bytes().splitlines(keepends=True)
+    half = whole[int(lines)][:20] if lines % 1 else b""
+    entry.write_bytes(b"".join(whole[: int(lines)]) + half)
+
+    destination.open()
+    destination.write_batch(batch)
+
+    assert sorted(read_delta(tmp_path)) == sorted(rows_of(batch))
+    assert newest_entry(tmp_path) == entry
+
+
+def test_table_whose_making_a_power_cut_tore_is_made_again(tmp_path: Path):
+    AnalyticsEngineDestination(tmp_path).open()
+    newest_entry(tmp_path).write_bytes(b"")
+    AnalyticsEngineDestination(tmp_path).write_batch(make_batch(3))
+    assert len(read_delta(tmp_path)) == 3
+
+
+def test_checkpoint_that_a_power_cut_tore_is_done_without(tmp_path: Path, monkeypatch):
+    destination = AnalyticsEngineDestination(tmp_path)
+    destination.write_batch(make_batch(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaFiles, "_sync_log", cut_power)
+        with pytest.raises(Cut):
+            destination.write_batch(make_batch(2))
+    DeltaTable(tmp_path).create_checkpoint()
+    (checkpoint,) = (tmp_path / "_delta_log").glob("*.parquet")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    destination.open()
+    assert len(read_delta(tmp_path)) == 5
+
+
 def test_table_is_read_by_any_engine(tmp_path: Path):
     AnalyticsEngineDestination(tmp_path).write_batch(make_batch(4))
     protocol = DeltaTable(tmp_path).protocol()
@@ -63,17 +117,3 @@ def test_table_of_other_partitions_is_refused(tmp_path: Path):
     AnalyticsEngineDestination(tmp_path, ["symbol"]).open()
     with pytest.raises(ConfigError, match="partitioned by"):
         AnalyticsEngineDestination(tmp_path, ["source"]).open()
-
-
-def test_policy_of_the_table_is_that_of_a_route_that_names_none(tmp_path: Path):
-    def policy(route: dict[str, object], **options: object) -> tuple[int | None, float | None]:
-        table = AnalyticsEngineDestination(tmp_path, **options)  # type: ignore[arg-type]
-        made = Route(route_id="bars", condition="close > 0", destination=table, **route)  # type: ignore[arg-type]
-        return made.batch_size, made.batch_timeout
-
-    assert policy({}) == (10_000, 60)
-    assert policy({"batch_size": 50_000, "batch_timeout": 5}) == (50_000, 5)
-    assert policy({}, batch_size=20_000, flush_interval=10) == (20_000, 10)
-    assert policy({}, batch_size=None) == (None, None)
-    with pytest.raises(ConfigError, match="batch_size"):
-        AnalyticsEngineDestination(tmp_path, batch_size=0)
