@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -30,6 +31,7 @@ PARTITIONS: Final = {
 _NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 #: What file systems allow for one folder.
 _LONGEST: Final = 255
+_ASCII: Final = re.compile(r"[\x00-\x7f]+")
 
 
 class HivePartitions:
@@ -91,12 +93,13 @@ def _schema(by: Sequence[str]) -> pa.Schema:
     )
 
 
+# As Hive itself does, letters of other alphabets stay what they are: Spark decodes byte by byte.
 def _component(name: str, value: str) -> str:
-    encoded = quote(value, safe="")
+    encoded = _ASCII.sub(lambda found: quote(found[0], safe=""), value)
     if encoded.upper() == "NULL":  # DuckDB takes the plain word for no value
         encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
     return f"{name}={encoded}"
 
 
 def _is_nameable(name: str, value: str) -> bool:
-    return value != _NO_VALUE and len(_component(name, value)) <= _LONGEST
+    return value != _NO_VALUE and len(_component(name, value).encode()) <= _LONGEST

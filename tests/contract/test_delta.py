@@ -2,42 +2,176 @@
 
 from __future__ import annotations
 
-import signal
+import os
+import resource
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Field, QueryBuilder, write_deltalake
 
 from destinations import AnalyticsEngineDestination
 from destinations.delta_files import DeltaFiles
-from router.errors import ConfigError
-from tests.contract.reading import read_delta, rows_of
-from tests.make import make_batch
+from router.batch import PointBatch
+from router.errors import ConfigError, TerminalError, UnavailableError
+from tests.contract.delta_writer import BATCHES, make_writers_batch
+from tests.contract.reading import Row, read_delta, rows_of
+from tests.make import START, make_batch, make_point
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def start(root: Path, batches: int, step: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.contract.delta_writer", str(root), str(batches), step]
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond some bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def start(root: Path, route: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.contract.delta_writer", str(root), route]
     return subprocess.Popen(command, cwd=REPOSITORY)
 
 
-@pytest.mark.parametrize("step", ["adding", "before_commit", "after_commit"])
-def test_table_holds_every_row_once_when_its_writer_is_killed(tmp_path: Path, step: str):
-    assert start(tmp_path, 1, step).wait() == -signal.SIGKILL
-    assert start(tmp_path, 1, "none").wait() == 0
-    rows = read_delta(tmp_path)
-    assert len(rows) == len(set(rows)) == 10
+def expected(*routes: str) -> list[Row]:
+    return sorted(
+        row for route in routes for n in range(BATCHES) for row in rows_of(make_writers_batch(n, route))
+    )
 
 
-def test_table_holds_every_row_once_when_two_processes_write_the_same(tmp_path: Path):
-    writers = [start(tmp_path, 5, "none") for _ in range(2)]
-    assert [writer.wait() for writer in writers] == [0, 0]
-    rows = read_delta(tmp_path)
-    assert len(rows) == len(set(rows)) == 50
+def foreign_rows(destination: AnalyticsEngineDestination, rows: int) -> pa.Table:
+    """Return rows as somebody else brings them, with the table's columns."""
+    frame = make_batch(rows, source="foreign").frame.with_columns(year=pl.lit(2024, pl.Int32))
+    return frame.select(destination.table.schema.names).to_arrow().cast(destination.table.schema)
+
+
+def test_table_holds_every_row_once_when_processes_write_the_same_and_others(tmp_path: Path):
+    writers = [start(tmp_path, route) for route in ("one", "one", "two")]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert sorted(read_delta(tmp_path)) == expected("one", "two")
+    assert AnalyticsEngineDestination(tmp_path).on_record("one") == 10 * BATCHES
+
+
+def test_table_holds_every_row_once_while_others_append_and_rewrite(tmp_path: Path):
+    destination = AnalyticsEngineDestination(tmp_path)
+    destination.open()
+    foreign, rows = foreign_rows(destination, 2), 0
+    with start(tmp_path, "one") as writer:
+        while writer.poll() is None:
+            write_deltalake(tmp_path, foreign, mode="append")
+            rows += 2
+            DeltaTable(tmp_path).optimize.compact()
+    found = read_delta(tmp_path)
+    assert writer.returncode == 0
+    assert sorted(row for row in found if row.source != "foreign") == expected("one")
+    assert len(found) == rows + 10 * BATCHES
+
+
+def test_forked_child_says_how_to_start_it_and_loses_nothing(tmp_path: Path):
+    destination, batch = AnalyticsEngineDestination(tmp_path), make_batch(4)
+    destination.write_batch(batch.slice(0, 1))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            destination.table.last("anyone")
+        except UnavailableError as error:
+            os._exit(7 if "spawn" in str(error) else 1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    destination.write_batch(batch)
+    assert sorted(read_delta(tmp_path)) == sorted(rows_of(batch))
+
+
+def test_rows_that_no_folder_takes_are_named_and_the_others_written(tmp_path: Path):
+    destination = AnalyticsEngineDestination(tmp_path, ["symbol"])
+    with pytest.raises(TerminalError, match="too long to name a folder") as refusal:
+        destination.write_batch(make_batch(4, ["é" * 60, "NULL"]))
+    assert refusal.value.rows == (0, 2)
+    assert [row.symbol for row in read_delta(tmp_path)] == ["NULL", "NULL"]
+
+
+def set_back(table: Path) -> None:
+    newest_entry(table).unlink()
+
+
+def remove_log(table: Path) -> None:
+    shutil.rmtree(table / "_delta_log")
+
+
+def ask_for_more(table: Path) -> None:
+    entry = min((table / "_delta_log").glob("*.json"))
+    more = '"minWriterVersion":7,"writerFeatures":["unheardOf"]'
+    entry.write_text(entry.read_text().replace('"minWriterVersion":2', more))
+
+
+def make_a_rule(table: Path) -> None:
+    DeltaTable(table).alter.add_constraint({"cheap": "close < 99000"})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "answer"),
+    [
+        (set_back, "Put its _delta_log back, or remove"),
+        (remove_log, "is gone: put its _delta_log back"),
+        (ask_for_more, "table features required.*mend the table"),
+        (make_a_rule, r"delta\.constraints\.cheap.*mend the table"),
+    ],
+)
+def test_table_that_is_not_what_it_was_waits_for_a_hand(tmp_path: Path, spoil, answer: str):
+    table, kept = tmp_path / "table", tmp_path / "kept"
+    destination, batch = AnalyticsEngineDestination(table), make_batch(4)
+    destination.write_batch(batch.slice(0, 1))
+    destination.write_batch(batch.slice(1, 2))
+    shutil.copytree(table / "_delta_log", kept)
+    spoil(table)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=answer):
+            destination.write_batch(batch)
+
+    shutil.rmtree(table / "_delta_log", ignore_errors=True)
+    shutil.copytree(kept, table / "_delta_log")
+    destination.write_batch(batch)
+
+    assert sorted(read_delta(table)) == sorted(rows_of(batch))
+
+
+def test_full_disk_is_waited_for(tmp_path: Path, monkeypatch):
+    destination, batch = AnalyticsEngineDestination(tmp_path), make_batch(200)
+    destination.open()
+    with limited_files(4096), pytest.raises(UnavailableError, match="File too large"):
+        destination.write_batch(batch)
+    destination.write_batch(batch)
+    assert sorted(read_delta(tmp_path)) == sorted(rows_of(batch))
+
+
+def test_column_that_somebody_added_is_left_empty(tmp_path: Path):
+    destination = AnalyticsEngineDestination(tmp_path)
+    destination.write_batch(make_batch(1))
+    DeltaTable(tmp_path).alter.add_columns([Field("mine", "string")])
+    destination.write_batch(make_batch(1))
+    assert pl.read_delta(str(tmp_path))["mine"].to_list() == [None, None]
+
+
+def test_statistics_let_a_reader_skip_no_row(tmp_path: Path):
+    moments = [START + timedelta(microseconds=n) for n in (1, 999_999)]
+    AnalyticsEngineDestination(tmp_path).write_batch(
+        PointBatch.of([make_point(timestamp=m) for m in moments])
+    )
+    reader = QueryBuilder().register("bars", DeltaTable(tmp_path))
+    for moment in moments:
+        wanted = f"timestamp = '{moment:%Y-%m-%dT%H:%M:%S.%f}Z' AND close = 42000.5"
+        assert len(reader.execute(f"SELECT symbol FROM bars WHERE {wanted}").read_all()) == 1
 
 
 def newest_entry(root: Path) -> Path:

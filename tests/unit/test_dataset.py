@@ -176,8 +176,8 @@ def test_dataset_makes_one_commit_of_the_writes_of_a_task(make: Make):
 
 def test_dataset_refuses_only_rows_whose_folder_no_reader_could_read(make: Make):
     dataset = make(partition_by=["symbol"])
-    longest = "漢" * 27
-    batch = make_batch(4, [longest, "漢" * 28, "__HIVE_DEFAULT_PARTITION__", "BTC"])
+    longest = "漢" * 82
+    batch = make_batch(4, [longest, "漢" * 83, "__HIVE_DEFAULT_PARTITION__", "BTC"])
     with dataset.together(), pytest.raises(TerminalError, match="symbol: too long") as refusal:
         dataset.write_batch(batch)
     assert refusal.value.rows == (1, 2)
