@@ -22,6 +22,7 @@ CASES: Final = (
     "matching",
     "encoders",
     "datasets",
+    "delta",
     "sql",
     "rabbitmq",
     "redis_stream",
