@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -88,7 +88,7 @@ class DeltaMaintenance(Maintenance):
 
         Source: Delta Lake, table property `delta.deletedFileRetentionDuration`; 7 days if it is not set.
         """
-        with _errors(self._path), self._alone(), self._destination.ledger.at_rest():
+        with _errors(self._path), nullcontext() if dry_run else self._at_rest():
             return sorted(DeltaTable(self._path).vacuum(dry_run=dry_run, full=True))
 
     # The library would call a folder null, which DuckDB takes for no value, and finds none with a tilde.
@@ -131,6 +131,12 @@ class DeltaMaintenance(Maintenance):
         files = [str(self._path / name) for name in names]
         found = ds.dataset(files, schema=schema, format="parquet").to_batches()
         return fingerprints(pa.Table.from_batches([one]) for one in found)
+
+    # However short the table's retention is, what a writer or a merge has just written stays.
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        with self._alone(), self._destination.ledger.at_rest():
+            yield
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
