@@ -145,18 +145,20 @@ class DeltaTable:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        from deltalake.exceptions import CommitFailedError, DeltaError
+        from deltalake.exceptions import DeltaError
 
         with disk_errors(self._path), _panics():
             try:
                 yield
-            except DeltaError as error:
-                message = f"the table in {self._path}: {_first_line(error)}"
+            except (DeltaError, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
                 if (system := _system_error(error)) is not None:
                     raise system from error
-                if isinstance(error, CommitFailedError) and "table features" not in message.lower():
-                    raise TransientError(message) from error
-                raise UnavailableError(f"{message}: mend the table, or take another") from error
+                message = f"the table in {self._path}: {_first_line(error)}"
+                if isinstance(error, DeltaError) and not _is_passing(error):
+                    raise UnavailableError(f"{message}: mend the table, or take another") from error
+                raise TransientError(message) from error
 
 
 @contextmanager
@@ -174,11 +176,18 @@ def _panics() -> Iterator[None]:
         raise TransientError(f"deltalake: {_first_line(error)}") from error
 
 
+def _is_passing(error: Exception) -> bool:
+    from deltalake.exceptions import CommitFailedError
+
+    return isinstance(error, CommitFailedError) and "table features" not in str(error).lower()
+
+
 # Backtraces of the library come with its messages.
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
+# The library raises errors of the system without their numbers.
 def _system_error(error: Exception) -> OSError | None:
     found = _SYSTEM_ERROR.search(str(error))
     return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None

@@ -199,14 +199,16 @@ class Root:
             os.rmdir(path.name, dir_fd=folder)
 
     def sync_present(self, names: Sequence[str]) -> None:
-        """Bring the bytes of files that somebody else may have written to the disk."""
+        """Bring files to the disk that somebody else may have written, and may remove meanwhile."""
         for start in range(0, len(names), OPEN_FILES):
             with ExitStack() as files:
                 fds = []
                 for name in names[start : start + OPEN_FILES]:
-                    fds.append(self._open_present(name))
-                    files.callback(os.close, fds[-1])
-                sync_files(fds)
+                    with suppress(FileNotFoundError):
+                        fds.append(self._open_present(name))
+                        files.callback(os.close, fds[-1])
+                if fds:
+                    sync_files(fds)
 
     def sync_folders(self, names: Iterable[str]) -> None:
         """Bring the entries of files, and of the folders they are in, to the disk, the outermost first."""

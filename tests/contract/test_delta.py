@@ -15,10 +15,12 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, Field, QueryBuilder, write_deltalake
+from deltalake import DeltaTable as Reader
+from deltalake import Field, QueryBuilder, write_deltalake
 
 from destinations import AnalyticsEngineDestination
 from destinations.delta_files import DeltaFiles
+from destinations.delta_table import DeltaTable
 from router.batch import PointBatch
 from router.errors import ConfigError, TerminalError, UnavailableError
 from tests.contract.delta_writer import BATCHES, make_writers_batch
@@ -50,10 +52,10 @@ def expected(*routes: str) -> list[Row]:
     )
 
 
-def foreign_rows(destination: AnalyticsEngineDestination, rows: int) -> pa.Table:
-    """Return rows as somebody else brings them, with the table's columns."""
-    frame = make_batch(rows, source="foreign").frame.with_columns(year=pl.lit(2024, pl.Int32))
-    return frame.select(destination.table.schema.names).to_arrow().cast(destination.table.schema)
+def foreign_rows(folder: Path) -> pa.Table:
+    """Return two rows as somebody else brings them, with the columns of a table."""
+    AnalyticsEngineDestination(folder).write_batch(make_batch(2, source="foreign"))
+    return pa.table(Reader(folder).to_pyarrow_table())
 
 
 def test_table_holds_every_row_once_when_processes_write_the_same_and_others(tmp_path: Path):
@@ -64,15 +66,14 @@ def test_table_holds_every_row_once_when_processes_write_the_same_and_others(tmp
 
 
 def test_table_holds_every_row_once_while_others_append_and_rewrite(tmp_path: Path):
-    destination = AnalyticsEngineDestination(tmp_path)
-    destination.open()
-    foreign, rows = foreign_rows(destination, 2), 0
-    with start(tmp_path, "one") as writer:
+    foreign, table, rows = foreign_rows(tmp_path / "other"), tmp_path / "table", 0
+    AnalyticsEngineDestination(table).open()
+    with start(table, "one") as writer:
         while writer.poll() is None:
-            write_deltalake(tmp_path, foreign, mode="append")
-            rows += 2
-            DeltaTable(tmp_path).optimize.compact()
-    found = read_delta(tmp_path)
+            write_deltalake(table, foreign, mode="append")
+            rows += len(foreign)
+            Reader(table).optimize.compact()
+    found = read_delta(table)
     assert writer.returncode == 0
     assert sorted(row for row in found if row.source != "foreign") == expected("one")
     assert len(found) == rows + 10 * BATCHES
@@ -96,7 +97,7 @@ def test_forked_child_says_how_to_start_it_and_loses_nothing(tmp_path: Path):
 def test_rows_that_no_folder_takes_are_named_and_the_others_written(tmp_path: Path):
     destination = AnalyticsEngineDestination(tmp_path, ["symbol"])
     with pytest.raises(TerminalError, match="too long to name a folder") as refusal:
-        destination.write_batch(make_batch(4, ["é" * 60, "NULL"]))
+        destination.write_batch(make_batch(4, ["€" * 128, "NULL"]))
     assert refusal.value.rows == (0, 2)
     assert [row.symbol for row in read_delta(tmp_path)] == ["NULL", "NULL"]
 
@@ -116,7 +117,7 @@ def ask_for_more(table: Path) -> None:
 
 
 def make_a_rule(table: Path) -> None:
-    DeltaTable(table).alter.add_constraint({"cheap": "close < 99000"})
+    Reader(table).alter.add_constraint({"cheap": "close < 99000"})
 
 
 @pytest.mark.parametrize(
@@ -146,11 +147,21 @@ def test_table_that_is_not_what_it_was_waits_for_a_hand(tmp_path: Path, spoil, a
     assert sorted(read_delta(table)) == sorted(rows_of(batch))
 
 
-def test_full_disk_is_waited_for(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(("owner", "step"), [(DeltaFiles, "add"), (DeltaTable, "commit")])
+def test_full_disk_is_waited_for_and_costs_no_row(tmp_path: Path, monkeypatch, owner: type, step: str):
     destination, batch = AnalyticsEngineDestination(tmp_path), make_batch(200)
     destination.open()
-    with limited_files(4096), pytest.raises(UnavailableError, match="File too large"):
-        destination.write_batch(batch)
+    real = getattr(owner, step)
+
+    def on_a_full_disk(*arguments: object) -> None:
+        with limited_files(100):
+            real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, on_a_full_disk)
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="File too large"):
+                destination.write_batch(batch)
     destination.write_batch(batch)
     assert sorted(read_delta(tmp_path)) == sorted(rows_of(batch))
 
@@ -158,7 +169,7 @@ def test_full_disk_is_waited_for(tmp_path: Path, monkeypatch):
 def test_column_that_somebody_added_is_left_empty(tmp_path: Path):
     destination = AnalyticsEngineDestination(tmp_path)
     destination.write_batch(make_batch(1))
-    DeltaTable(tmp_path).alter.add_columns([Field("mine", "string")])
+    Reader(tmp_path).alter.add_columns([Field("mine", "string")])
     destination.write_batch(make_batch(1))
     assert pl.read_delta(str(tmp_path))["mine"].to_list() == [None, None]
 
@@ -168,7 +179,7 @@ def test_statistics_let_a_reader_skip_no_row(tmp_path: Path):
     AnalyticsEngineDestination(tmp_path).write_batch(
         PointBatch.of([make_point(timestamp=m) for m in moments])
     )
-    reader = QueryBuilder().register("bars", DeltaTable(tmp_path))
+    reader = QueryBuilder().register("bars", Reader(tmp_path))
     for moment in moments:
         wanted = f"timestamp = '{moment:%Y-%m-%dT%H:%M:%S.%f}Z' AND close = 42000.5"
         assert len(reader.execute(f"SELECT symbol FROM bars WHERE {wanted}").read_all()) == 1
@@ -221,7 +232,7 @@ def test_checkpoint_that_a_power_cut_tore_is_done_without(tmp_path: Path, monkey
         patch.setattr(DeltaFiles, "_sync_log", cut_power)
         with pytest.raises(Cut):
             destination.write_batch(make_batch(2))
-    DeltaTable(tmp_path).create_checkpoint()
+    Reader(tmp_path).create_checkpoint()
     (checkpoint,) = (tmp_path / "_delta_log").glob("*.parquet")
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     destination.open()
@@ -230,7 +241,7 @@ def test_checkpoint_that_a_power_cut_tore_is_done_without(tmp_path: Path, monkey
 
 def test_table_is_read_by_any_engine(tmp_path: Path):
     AnalyticsEngineDestination(tmp_path).write_batch(make_batch(4))
-    protocol = DeltaTable(tmp_path).protocol()
+    protocol = Reader(tmp_path).protocol()
     assert (protocol.min_reader_version, protocol.writer_features) == (1, None)
     assert len(pl.read_delta(str(tmp_path))) == 4
 
