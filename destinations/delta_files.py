@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
@@ -198,6 +199,13 @@ class DeltaLedger(Ledger):
         with self._opened():
             self._files.finish()
         return super().holds(batch)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Hold the lock, with every file in the table that was written for it."""
+        with self._opened(), self._records.transaction():
+            self._files.recover()
+            yield
 
 
 def _named(name: str, mark: str) -> str:
