@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from destinations.maintenance import Maintenance
 from router.batch import PointBatch
 from router.errors import Reason
 from router.points import NormalizedDataPoint
@@ -30,6 +31,8 @@ class DataDestination(ABC):
 
     #: True where points of one series must arrive in order of acceptance: one part in flight at a time.
     ordered: ClassVar[bool] = True
+    #: Points that every write should hold at least, for it to be cheap here; None: any number is well.
+    advised_batch_size: ClassVar[int | None] = None
 
     def __init__(self, *, name: str | None = None) -> None:
         """Remember the name; the queue is `destinations.<name>`. None: named after its first route."""
@@ -114,6 +117,10 @@ class DataDestination(ABC):
             still_owed: Says which of some batches must not be forgotten.
         """
         return 0
+
+    def maintenance(self) -> Maintenance | None:
+        """Return what `candlefleet maintain` does here; None: there is nothing to keep up."""
+        return None
 
     def __str__(self) -> str:
         return type(self).__name__

@@ -79,7 +79,7 @@ class SQLDestination(DataDestination):
         """Connect; make the tables, or check those that are there.
 
         Raises:
-            ConfigError: `url.driver`, `path.not_writable`, or a code of `Tables.prepare`.
+            ConfigError: `url.driver`, `url.option`, `path.not_writable`, or a code of `Tables.prepare`.
             UnavailableError: No connection, or no permission; the message says to what, and what to do.
             TransientError: Another process is in the way.
         """
@@ -104,12 +104,12 @@ class SQLDestination(DataDestination):
                 connection.close()
 
     def check(self) -> None:
-        """Refuse a driver that is not there, and a file that cannot be written.
+        """Refuse a driver that is not there or not for this URL, and a file that cannot be written.
 
         Raises:
-            ConfigError: `url.driver`, `path.not_writable`, or what is wrong with a table in a file.
+            ConfigError: `url.driver`, `url.option`, `path.not_writable`, or a code of `Tables.prepare`.
         """
-        self._server.check_driver()
+        self._server.engine()
         if self._server.file is not None:
             with suppress(DestinationError):
                 self.open()
@@ -132,8 +132,8 @@ class SQLDestination(DataDestination):
             try:
                 self._write(batch)
             except TerminalError:
-                # Without ON CONFLICT two processes may insert one row at a time: the second updates it now.
-                if connection.dialect.name in ("postgresql", "sqlite"):
+                # Two processes may insert or copy one row at a time: the second updates it now.
+                if connection.dialect.name == "sqlite":
                     raise
                 self._write(batch)
 
@@ -207,7 +207,11 @@ class SQLDestination(DataDestination):
         return [self._place, replace(self._place, table=self._tables.written.name)]
 
     def obstacles(self) -> list[Reason]:
-        """Return why the file of an SQLite cannot be made or written; of a server nothing is known."""
+        """Return why the file of an SQLite cannot be made or written, or that the driver is missing here."""
+        try:
+            self._server.check_driver()
+        except ConfigError as error:
+            return [Reason(error.code, "url", error.message)]
         file = self._server.file
         return [] if file is None else obstacles_under(file.parent)
 
@@ -218,11 +222,9 @@ class SQLDestination(DataDestination):
 
     def _connect(self) -> None:
         self.close()
-        self._server.check_driver()
         if self._server.file is not None:
             _make_folder(self._server)
-        engine = sa.create_engine(
-            self._server.url,
+        engine = self._server.engine(
             poolclass=NullPool,
             connect_args=self._connect_arguments(),
             hide_parameters=True,

@@ -14,8 +14,9 @@ import numpy as np
 
 from destinations.base import DataDestination, StillOwed
 from router.batch import PointBatch
+from router.check_routes_policies import small_writes
 from router.errors import ConfigError, TerminalError
-from router.route import Destination
+from router.route import Destination, Route
 from router.rows import Mask
 from router.table import RouteTable
 from workers.failpoints import reach
@@ -77,7 +78,7 @@ class OpenDestinations:
         if not len(batch):
             return written
         try:
-            destination = self._opened(name, table.route(route_id).destination)
+            destination = self._opened(name, table.route(route_id))
             with _together(destination):
                 ends = time.monotonic() + self._turn
                 for chunk in batch.for_route(route_id).chunks(size):
@@ -124,10 +125,12 @@ class OpenDestinations:
         for name in list(self._open):
             self._forget(name)
 
-    def _opened(self, name: str, destination: Destination) -> Destination:
+    def _opened(self, name: str, route: Route) -> Destination:
         if name not in self._open:
-            destination.open()
-            self._open[name] = destination
+            route.destination.open()
+            self._open[name] = route.destination
+            if small := small_writes(route):
+                logger.warning("Route %s: %s.", route.route_id, small, extra={"destination": name})
         return self._open[name]
 
     def _forget(self, name: str) -> None:

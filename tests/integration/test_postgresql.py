@@ -72,6 +72,20 @@ def test_who_is_not_let_in_waits_and_is_told_what_to_do(own, server, user, port,
     assert PASSWORD not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("sslmode=bogus", "mend what follows the question mark in url"),
+        ("nonsense=1", "mend what follows the question mark in url"),
+        ("sslmode=require", "let the server speak TLS, or mend sslmode in url"),
+    ],
+)
+def test_an_option_of_the_url_that_does_not_fit_waits_and_is_named(postgres, query, hint):
+    error = raised(postgres, f"{postgres.url}?{query}")
+    assert isinstance(error, UnavailableError)
+    assert hint in str(error)
+
+
 def test_a_wrong_password_waits_and_the_right_one_writes(own, server):
     own.ask(f"CREATE ROLE {LOCKED} LOGIN PASSWORD '{PASSWORD}'")
     own.ask(f"GRANT ALL ON SCHEMA public TO {LOCKED}")
@@ -202,6 +216,48 @@ def test_a_name_that_is_longer_than_the_users_column_is_refused(postgres):
         destination.write_batch(make_batch(4, ["SHORT", "TOO LONG"]))
     assert refused.value.rows is None
     assert postgres.rows() == []
+
+
+# -- rows that are copied -------------------------------------------------------------------------
+
+
+def test_a_row_that_another_process_puts_in_meanwhile_is_revised(postgres):
+    destination = postgres.destination()
+    destination.write_batch(make_batch(1, ["A"]))
+    with session(postgres) as other:
+        copied = f"INSERT INTO {postgres.table} SELECT source, 'B', timeframe, timestamp, 1, 1, 1, 1,"
+        other.execute(copied + f" NULL, asset_class, 1, false, NULL, 0, 0 FROM {postgres.table}")
+        writing = Writing(lambda: destination.write_batch(make_batch(4, ["B"])))
+        until(lambda: waiting(postgres), "the copy waits for the other row")
+        other.commit()
+    assert writing.ended() is None
+    assert postgres.closes() == [42_000.5, 42_000.5, 42_001.0, 42_001.5, 42_002.0]
+
+
+def test_a_table_with_row_level_security_takes_new_and_revised_rows(own, server):
+    own.ask("CREATE ROLE tenant LOGIN")
+    own.ask("GRANT ALL ON SCHEMA public TO tenant")
+    destination = own.destination(server.url_for("tenant"))
+    destination.open()
+    own.ask("ALTER TABLE {table} FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY")
+    own.ask("CREATE POLICY mine ON {table} USING (source = 'exchange-a')")
+    destination.close()
+    for close in (42_000.25, 42_000.75):
+        destination.write_batch(make_batch(4, close=close, low=41_000.0, high=43_000.0))
+    assert own.closes() == [42_000.75] * 4
+    with pytest.raises(UnavailableError, match="row-level security"):
+        destination.write_batch(make_batch(4, source="exchange-b"))
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_indicators_of_a_users_own_table_may_be_json_or_text(postgres, kind):
+    postgres.destination().open()
+    postgres.ask("ALTER TABLE {table} ALTER technical_indicators TYPE " + kind)
+    destination = postgres.destination()
+    for value in (1.5, 2.5):
+        destination.write_batch(make_batch(4, technical_indicators={"rsi": value}))
+    found = postgres.ask("SELECT technical_indicators::jsonb ->> 'rsi' AS rsi FROM {table}")
+    assert [row["rsi"] for row in found] == ["2.5"] * 4
 
 
 # -- the server goes, and comes back -------------------------------------------------------------

@@ -50,6 +50,19 @@ def test_writes_hold_so_many_rows_and_the_last_what_is_left(size, writes):
     assert destination.writes == writes
 
 
+@pytest.mark.parametrize(("size", "said"), [(4, ["a write holds 4 points, not the 10"]), (10, [])])
+def test_writes_too_small_for_a_destination_are_told_once_it_is_open(
+    size: int, said: list[str], caplog: pytest.LogCaptureFixture
+):
+    destination = Scripted()
+    destination.advised_batch_size = 10  # type: ignore[misc]
+    table = RouteTable([Route(route_id="r", condition="true", destination=destination, batch_size=size)])
+    opened = OpenDestinations(math.inf)
+    for _ in range(3):
+        opened.write(table, "r", make_batch(10), size)
+    assert [message.partition(": ")[2].partition(" points that")[0] for message in caplog.messages] == said
+
+
 def test_nothing_is_opened_for_no_rows():
     destination = Scripted()
     assert write(destination, rows=0) == Written()
