@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import ClassVar
@@ -11,14 +11,12 @@ from typing import ClassVar
 import numpy as np
 
 from destinations.maintenance import Maintenance
+from destinations.pruning import StillOwed
 from router.batch import PointBatch
 from router.errors import Reason
 from router.points import NormalizedDataPoint
 from router.rows import Mask
 from router.table import Place
-
-#: Asked for a route and some batch ids: which of them may it still have to write, or write again?
-StillOwed = Callable[[str, Sequence[str]], Collection[str]]
 
 
 class DataDestination(ABC):

@@ -14,10 +14,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from destinations.base import StillOwed
 from destinations.files import Files, FileWrite
 from destinations.growing import GrowingFiles
-from destinations.pruning import prune
+from destinations.pruning import StillOwed, prune
 from destinations.records import Durability, FileTally, Records, ledger_errors, refuse_unwritable
 from destinations.repeats import Entry, compare
 from destinations.root import Root, disk_errors

@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
-from destinations.base import DataDestination, StillOwed
+from destinations.base import DataDestination
 from destinations.files import FileWrite
 from destinations.ledger import Ledger
+from destinations.pruning import StillOwed
 from destinations.root import obstacles_under
 from router.batch import PointBatch
 from router.errors import DestinationError, Reason

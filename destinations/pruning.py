@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Final, Protocol
 
-from destinations.base import StillOwed
+#: Asked for a route and some batch ids: which of them may it still have to write, or write again?
+StillOwed = Callable[[str, Sequence[str]], Collection[str]]
 
 AT_ONCE: Final = 500  #: most batches that are read, asked about and forgotten in one step
 MOST: Final = 10_000  #: batches after which a call ends, whatever is left

@@ -19,10 +19,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from destinations.base import DataDestination, StillOwed
+from destinations.base import DataDestination
 from destinations.messages import encode_values, row_names
 from destinations.patterns import KeyPattern
-from destinations.pruning import MOST, settled, written_before
+from destinations.pruning import MOST, StillOwed, settled, written_before
 from destinations.queue_url import QueueServer, checked_tls
 from destinations.redis_errors import redis_errors
 from destinations.repeats import Entry, compare

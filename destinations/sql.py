@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from destinations.base import DataDestination, StillOwed
-from destinations.pruning import prune
+from destinations.base import DataDestination
+from destinations.pruning import StillOwed, prune
 from destinations.repeats import compare
 from destinations.root import obstacles_under
 from destinations.sql_errors import sql_errors

@@ -12,7 +12,8 @@ from datetime import timedelta
 
 import numpy as np
 
-from destinations.base import DataDestination, StillOwed
+from destinations.base import DataDestination
+from destinations.pruning import StillOwed
 from router.batch import PointBatch
 from router.check_routes_policies import small_writes
 from router.errors import ConfigError, TerminalError

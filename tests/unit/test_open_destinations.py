@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from destinations import DataDestination, JSONLinesDestination
-from destinations.base import StillOwed
+from destinations.pruning import StillOwed
 from router import PointBatch, Route, TerminalError, TransientError
 from router.table import RouteTable
 from tests.make import make_batch
