@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from destinations.base import DataDestination
+from destinations.pruning import StillOwed, prune
 from destinations.repeats import compare
 from destinations.root import obstacles_under
 from destinations.sql_errors import sql_errors
-from destinations.sql_records import SQLRecords
+from destinations.sql_records import OldSQLRecords, SQLRecords
 from destinations.sql_rows import newest_rows
 from destinations.sql_tables import Tables
 from destinations.sql_upsert import Upsert, upsert_for
@@ -181,16 +182,19 @@ class SQLDestination(DataDestination):
                 return self._records.rows_written(connection, route_id)
         return None
 
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
-        """Forget which rows of old, settled batches were written; return how many.
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget which rows of old, settled batches are in the table, but not how many; return of how many.
 
-        Args:
-            older_than: How long ago a batch was last written; a day is the least that makes sense.
-            still_owed: Whether rows of a batch id are still owed, or the ids of those batches.
+        Raises:
+            UnavailableError: No connection, or no permission to delete.
+            TransientError: A deadlock, a conflict, a time limit or a lost connection.
         """
-        owed = still_owed if callable(still_owed) else set(still_owed).__contains__
-        with self._opened(), self._transaction() as connection:
-            return self._records.prune(connection, older_than, owed)
+        return prune(self._recorded, older_than, still_owed)
+
+    @contextmanager
+    def _recorded(self) -> Iterator[OldSQLRecords]:
+        with self._opened():
+            yield OldSQLRecords(self._records, self._transaction)
 
     # -- where ----------------------------------------------------------------------------------
 

@@ -6,10 +6,12 @@ import contextlib
 import random
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import psycopg
 import pytest
 
+from destinations.sql_records import SQLRecords
 from destinations.sql_upsert import CopyUpsert
 from router.batch import PointBatch
 from router.errors import ConfigError, DestinationError, TerminalError, TransientError, UnavailableError
@@ -30,11 +32,11 @@ def session(database: Database) -> Iterator[psycopg.Connection]:
         yield other
 
 
-def is_waiting(database: Database) -> bool:
-    """Return whether a destination waits for a lock that somebody else has."""
+def waiting(database: Database) -> int:
+    """Return how many destinations wait for a lock that somebody else has."""
     asked = "SELECT count(*) AS waiting FROM pg_stat_activity WHERE {wanted}"
     wanted = "application_name = 'candlefleet' AND wait_event_type = 'Lock'"
-    return bool(database.ask(asked.replace("{wanted}", wanted))[0]["waiting"])
+    return int(database.ask(asked.replace("{wanted}", wanted))[0]["waiting"])
 
 
 def end_connections(database: Database) -> None:
@@ -157,7 +159,7 @@ def test_a_deadlock_costs_an_attempt_and_the_same_rows_are_written_again(postgre
         other.execute(f"UPDATE {postgres.table} SET volume = 1 WHERE symbol = 'B'")
         revised = PointBatch.of([make_point(symbol=name, close=42_000.25) for name in ("A", "B")])
         writing = Writing(lambda: destination.write_batch(revised))
-        until(lambda: is_waiting(postgres), "the write waits for B")
+        until(lambda: waiting(postgres), "the write waits for B")
         other.execute(f"UPDATE {postgres.table} SET volume = 1 WHERE symbol = 'A'")
         other.rollback()
     error = writing.ended()
@@ -175,7 +177,7 @@ def test_a_serialization_failure_costs_an_attempt_and_the_same_rows_are_written_
     with session(postgres) as other:
         other.execute(f"UPDATE {postgres.table} SET volume = 1")
         writing = Writing(lambda: destination.write_batch(batch))
-        until(lambda: is_waiting(postgres), "the write waits for the row")
+        until(lambda: waiting(postgres), "the write waits for the row")
         other.commit()
     error = writing.ended()
     assert isinstance(error, TransientError)
@@ -226,7 +228,7 @@ def test_a_row_that_another_process_puts_in_meanwhile_is_revised(postgres):
         copied = f"INSERT INTO {postgres.table} SELECT source, 'B', timeframe, timestamp, 1, 1, 1, 1,"
         other.execute(copied + f" NULL, asset_class, 1, false, NULL, 0, 0 FROM {postgres.table}")
         writing = Writing(lambda: destination.write_batch(make_batch(4, ["B"])))
-        until(lambda: is_waiting(postgres), "the copy waits for the other row")
+        until(lambda: waiting(postgres), "the copy waits for the other row")
         other.commit()
     assert writing.ended() is None
     assert postgres.closes() == [42_000.5, 42_000.5, 42_001.0, 42_001.5, 42_002.0]
@@ -282,7 +284,7 @@ def test_a_server_killed_in_mid_write_and_started_again_has_every_row_once(own, 
     with session(own) as other:
         other.execute(f"LOCK TABLE {own.table} IN SHARE MODE")
         writing = Writing(lambda: destination.write_batch(batch))
-        until(lambda: is_waiting(own), "the rows are copied, and wait to be merged")
+        until(lambda: waiting(own), "the rows are copied, and wait to be merged")
         server.kill()
     assert isinstance(writing.ended(), TransientError)
     with pytest.raises(UnavailableError, match="start the server"):
@@ -352,3 +354,51 @@ def test_two_workers_that_make_the_tables_at_once_both_write(own):
     writings = [Writing(lambda number=number: write(number)) for number in range(4)]
     assert [writing.ended() for writing in writings] == [None] * 4
     assert len(own.rows()) == 80
+
+
+# -- what is forgotten ---------------------------------------------------------------------------
+
+
+def test_what_is_written_while_it_is_about_to_be_forgotten_stays_on_record(postgres):
+    batch, destination, writer = make_batch(20), postgres.destination(), postgres.destination()
+    destination.write_batch(batch.slice(0, 5))
+
+    def settled(*_asked: object) -> list[str]:
+        writer.write_batch(batch.slice(5, 20))
+        return []
+
+    assert destination.prune(timedelta(0), settled) == 0
+    assert destination.holds(batch).all()
+    assert destination.on_record("everything") == 20
+
+
+def test_what_is_forgotten_before_a_write_could_lock_it_is_recorded_anew(postgres, monkeypatch):
+    batch, destination, writer = make_batch(20), postgres.destination(), postgres.destination()
+    destination.write_batch(batch.slice(0, 5))
+    real, gone = SQLRecords._begin, []
+
+    def begin(*arguments: object) -> None:
+        real(*arguments)
+        monkeypatch.setattr(SQLRecords, "_begin", real)
+        gone.append(destination.prune(timedelta(0), lambda *_: []))
+
+    monkeypatch.setattr(SQLRecords, "_begin", begin)
+    writer.write_batch(batch.slice(5, 20))
+    assert gone == [1]
+    assert destination.holds(batch).tolist() == [row >= 5 for row in range(20)]
+    assert destination.on_record("everything") == 20
+
+
+def test_forgetting_waits_for_a_write_and_leaves_what_it_recorded(postgres):
+    batch, destination, writer = make_batch(20), postgres.destination(), postgres.destination()
+    destination.write_batch(batch.slice(0, 5))
+    with session(postgres) as other:
+        other.execute(f"LOCK TABLE {postgres.table} IN SHARE MODE")
+        write = Writing(lambda: writer.write_batch(batch.slice(5, 20)))
+        until(lambda: waiting(postgres) == 1, "a write is under way")
+        forget = Writing(lambda: destination.prune(timedelta(0), lambda *_asked: []))
+        until(lambda: waiting(postgres) == 2, "it is waited for")
+        other.commit()
+    assert [write.ended(), forget.ended()] == [None, None]
+    assert destination.holds(batch).all()
+    assert destination.on_record("everything") == 20
