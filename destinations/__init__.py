@@ -15,6 +15,7 @@ from router.names import nearest
 if TYPE_CHECKING:
     from destinations.arrow_file import ArrowFileDestination, FeatherDestination
     from destinations.csv_file import CSVDestination
+    from destinations.delta import AnalyticsEngineDestination
     from destinations.file import FileDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
     from destinations.memory import MemoryDestination
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REGISTRY",
+    "AnalyticsEngineDestination",
     "ArrowFileDestination",
     "CSVDestination",
     "DataDestination",
@@ -43,6 +45,7 @@ __all__ = [
 REGISTRY: Final[dict[str, str]] = {
     "arrow": "destinations.arrow_file:ArrowFileDestination",
     "csv_file": "destinations.csv_file:CSVDestination",
+    "delta": "destinations.delta:AnalyticsEngineDestination",
     "feather": "destinations.arrow_file:FeatherDestination",
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
     "memory": "destinations.memory:MemoryDestination",

@@ -9,7 +9,9 @@ from contextlib import closing
 import pytest
 
 from router.errors import ConfigError
-from tests.servers.postgres import GIVEN, own_postgres
+from tests.servers import postgres, rabbitmq
+from tests.servers.postgres import own_postgres
+from tests.servers.rabbitmq import own_rabbitmq
 from workers.embedded import EmbeddedRedis
 from workers.store import Store
 
@@ -40,8 +42,18 @@ def store(redis_url: str) -> Iterator[Store]:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """Give the URL of a PostgreSQL, as SQLAlchemy takes it; tests name tables of their own in it."""
-    if given := os.environ.get(GIVEN):
+    if given := os.environ.get(postgres.GIVEN):
         yield given
         return
     with own_postgres() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> Iterator[str]:
+    """Give the URL of a RabbitMQ, as kombu and Celery take it; tests name queues of their own in it."""
+    if given := os.environ.get(rabbitmq.GIVEN):
+        yield given
+        return
+    with own_rabbitmq() as server:
         yield server.url

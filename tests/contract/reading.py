@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 import sqlalchemy as sa
+from deltalake import DeltaTable
 
 from router.batch import PointBatch
 from router.points import NormalizedDataPoint
@@ -56,6 +57,22 @@ def read_jsonl(root: Path) -> list[Row]:
 def read_dataset(root: Path) -> list[Row]:
     """Return the rows of every file of a dataset, file by file, what its folders say included."""
     return [_row(row) for file in data_files(root) for row in scan_part(file).collect().iter_rows(named=True)]
+
+
+def read_delta(root: Path) -> list[Row]:
+    """Return the rows that a Delta table lists, commit by commit."""
+    table = DeltaTable(root)
+    added = pl.DataFrame(pa.table(table.get_add_actions())).sort("modification_time", maintain_order=True)
+    files = {uri.rpartition("/")[2]: uri for uri in table.file_uris()}
+    order = [files[path.rpartition("/")[2]] for path in added["path"]]
+    hive = table.metadata().partition_columns
+    rows = [scan_listed(file, hive).collect() for file in order]
+    return [_row(row) for frame in rows for row in frame.iter_rows(named=True)]
+
+
+def scan_listed(file: str, by: list[str]) -> pl.LazyFrame:
+    """Return what Polars reads in one file of a Delta table, what its folders say included."""
+    return pl.scan_parquet(file, hive_partitioning=bool(by))
 
 
 def read_sql(url: str, table: str) -> list[Row]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from destinations import (
+    AnalyticsEngineDestination,
     ArrowFileDestination,
     CSVDestination,
     DataDestination,
@@ -25,7 +26,16 @@ from destinations.dataset import DatasetDestination
 from destinations.sql_upsert import GenericUpsert
 from router.batch import PointBatch
 from router.errors import TerminalError
-from tests.contract.reading import Row, read_csv, read_dataset, read_jsonl, read_sql, row_of, rows_of
+from tests.contract.reading import (
+    Row,
+    read_csv,
+    read_dataset,
+    read_delta,
+    read_jsonl,
+    read_sql,
+    row_of,
+    rows_of,
+)
 from tests.make import make_batch, make_point
 
 
@@ -75,6 +85,13 @@ def dataset_case(name: str, kind: type[DatasetDestination], **options: object) -
     return Case(name, lambda root: kind(root / "bars", **options), read)  # type: ignore[call-arg]
 
 
+def delta_case(name: str, **options: object) -> Case:
+    def read(root: Path, _: DataDestination) -> list[Row]:
+        return read_delta(root / "table")
+
+    return Case(name, lambda root: AnalyticsEngineDestination(root / "table", **options), read)
+
+
 def sqlite_url(root: Path) -> str:
     return f"sqlite:///{root / 'bars.db'}"
 
@@ -118,6 +135,8 @@ CASES = [
     dataset_case("parquet_small", ParquetDestination, target_file_size=4000, durability="process"),
     dataset_case("arrow", ArrowFileDestination),
     dataset_case("feather", FeatherDestination, durability="process"),
+    delta_case("delta"),
+    delta_case("delta_symbols", partition_by=["symbol", "date"]),
     Case(
         "sqlite",
         lambda root: SQLDestination(sqlite_url(root)),

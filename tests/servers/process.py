@@ -78,7 +78,10 @@ class OwnServer(ABC):
 
     def run(self, command: Sequence[str | Path]) -> None:
         """Run a program beside it, as its user."""
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, **self._user)
+        environment = dict(self.environment())
+        subprocess.run(
+            command, cwd=self.folder, env=environment, check=True, capture_output=True, **self._user
+        )
 
     # What a killed server left behind may keep the next from starting for a moment.
     def _is_up(self) -> bool:
