@@ -49,8 +49,10 @@ class Engine:
             folder: Where everything lies that the job writes.
 
         Raises:
-            Failed: The job did not end well.
+            Failed: It cannot be run on this host, or the job did not end well.
         """
+        if missing := self.missing():
+            raise Failed(f"not run: {missing}")
         asked, answered = folder / "sources.json", folder / f"{self.name}.json"
         asked.write_text(json.dumps(sources))
         (temporary := folder / "tmp").mkdir(exist_ok=True)
@@ -67,5 +69,3 @@ class Engine:
 
 
 ENGINES: Final = (Engine("Spark", ("parquet", "delta")), Engine("Flink", ("jsonl", "csv")))
-
-__all__ = ["ENGINES", "Engine", "Failed"]

@@ -1,7 +1,7 @@
 """Answer from the bars as they were sent what the engines are asked about the bars as they were delivered.
 
-Two questions: `years` has one row a symbol, timeframe and UTC year; `bars` has one row a bar, its own columns and
-the average of the last twenty closes of its series. Times are microseconds since 1970.
+Two questions: `years` has one row a symbol, timeframe and UTC year; `bars` has one row a bar, its own columns
+and the average of the last twenty closes of its series. Times are microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ DAYS: Final = 20
 
 _QUESTIONS: Final = {
     "years": """
-        select symbol, timeframe, year(timestamp) as year, count(*) as rows, min(low) as low, max(high) as high,
+        select symbol, timeframe, year(timestamp) as year, count(*) as rows,
+            min(low) as low, max(high) as high,
             min_by(open, timestamp) as open, max_by(close, timestamp) as close
         from bars group by all""",
     "bars": f"""

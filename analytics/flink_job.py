@@ -16,7 +16,7 @@ from pyflink.table import EnvironmentSettings, TableEnvironment
 
 NUMBERS = ("open", "high", "low", "close", "volume")
 
-# Of both, a time is text such as 2024-01-02T00:00:00+00:00: ISO-8601 in Flink's formats ends with Z, or without a zone.
+# A time is text, such as 2024-01-02T00:00:00+00:00: what Flink calls ISO-8601 ends with Z, or has no zone.
 TABLES = {
     "jsonl": """
         CREATE TABLE jsonl (
@@ -27,7 +27,8 @@ TABLES = {
     "csv": """
         CREATE TABLE csv (
             `timestamp` STRING, `open` STRING, `high` STRING, `low` STRING, `close` STRING, `volume` STRING,
-            `symbol` STRING, `asset_class` STRING, `timeframe` STRING, `source` STRING, `data_quality_score` STRING
+            `symbol` STRING, `asset_class` STRING, `timeframe` STRING, `source` STRING,
+            `data_quality_score` STRING
         ) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'csv', 'csv.null-literal' = '')""",
 }
 BARS = """
@@ -39,10 +40,11 @@ YEARS = """
     SELECT `symbol`, `timeframe`, `year`, COUNT(*) AS `rows`, MIN(`low`) AS `low`, MAX(`high`) AS `high`,
         MIN(`first_open`) AS `open`, MIN(`last_close`) AS `close`
     FROM (
-        SELECT *,
-            FIRST_VALUE(`open`) OVER (PARTITION BY `symbol`, `timeframe`, `year` ORDER BY `start`) AS `first_open`,
-            FIRST_VALUE(`close`) OVER (PARTITION BY `symbol`, `timeframe`, `year` ORDER BY `start` DESC) AS `last_close`
+        SELECT *, FIRST_VALUE(`open`) OVER forward AS `first_open`,
+            FIRST_VALUE(`close`) OVER back AS `last_close`
         FROM (SELECT *, EXTRACT(YEAR FROM `start`) AS `year` FROM {name}_bars)
+        WINDOW forward AS (PARTITION BY `symbol`, `timeframe`, `year` ORDER BY `start`),
+            back AS (PARTITION BY `symbol`, `timeframe`, `year` ORDER BY `start` DESC)
     ) GROUP BY `symbol`, `timeframe`, `year`"""
 WITH_AVERAGE = """
     SELECT `source`, `symbol`, `timeframe`, CAST(`start` AS STRING) AS `timestamp`,
