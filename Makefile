@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Much of a test is waiting: on two cores three of them go side by side. 0: one after another.
+TESTERS ?= 3
 
 # A fleet is a dozen processes: without cached bytecode each takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,8 +27,8 @@ demo: $(READY)  ## send real bars through the example routes, show what became o
 up: $(READY)  ## the same fleet, until Ctrl-C, with Flower at port 5555
 	CANDLEFLEET_ROUTES=$${CANDLEFLEET_ROUTES:-examples/routes.py} $(BIN)/candlefleet up
 
-test: $(READY)  ## every test that needs no server set up by hand
-	$(BIN)/python -m pytest -q
+test: $(READY)  ## every test that needs no server set up by hand, TESTERS processes side by side (3)
+	$(BIN)/python -m pytest -q -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 servers:  ## install the servers that integration tests start for themselves (Debian; as root)
 	tests/servers/install

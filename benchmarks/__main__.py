@@ -23,6 +23,8 @@ CASES: Final = (
     "encoders",
     "datasets",
     "sql",
+    "rabbitmq",
+    "redis_stream",
     "memory",
     "producer",
     "flush",

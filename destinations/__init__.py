@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from destinations.delta import AnalyticsEngineDestination
     from destinations.file import FileDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
+    from destinations.kafka import KafkaDestination
     from destinations.memory import MemoryDestination
     from destinations.parquet import ParquetDestination
+    from destinations.rabbitmq import RabbitMQDestination
+    from destinations.redis_stream import RedisStreamDestination
     from destinations.routes_file import load_routes, load_routes_file
     from destinations.sql import SQLDestination
 
@@ -32,8 +35,11 @@ __all__ = [
     "FeatherDestination",
     "FileDestination",
     "JSONLinesDestination",
+    "KafkaDestination",
     "MemoryDestination",
     "ParquetDestination",
+    "RabbitMQDestination",
+    "RedisStreamDestination",
     "SQLDestination",
     "StandardOutputDestination",
     "load",
@@ -48,8 +54,11 @@ REGISTRY: Final[dict[str, str]] = {
     "delta": "destinations.delta:AnalyticsEngineDestination",
     "feather": "destinations.arrow_file:FeatherDestination",
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
+    "kafka": "destinations.kafka:KafkaDestination",
     "memory": "destinations.memory:MemoryDestination",
     "parquet": "destinations.parquet:ParquetDestination",
+    "rabbitmq": "destinations.rabbitmq:RabbitMQDestination",
+    "redis_stream": "destinations.redis_stream:RedisStreamDestination",
     "sql": "destinations.sql:SQLDestination",
     "stdout": "destinations.jsonl_file:StandardOutputDestination",
 }

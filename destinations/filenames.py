@@ -4,64 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
-from hashlib import blake2b
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from string import ascii_letters, digits
-from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import quote
+from typing import Final, NamedTuple, Protocol
 
 import polars as pl
 
+from destinations.patterns import (
+    FIELDS,
+    FREE_TEXT,
+    LONGEST_VALUE,
+    check_separators,
+    encode_value,
+    escaped_in,
+    grouped,
+    parse,
+    texts,
+)
 from router.errors import ConfigError
-from router.names import nearest
 
-#: What a pattern may name, and the column that gives it; `date` is the UTC day a bar starts in.
-FIELDS: Final = {
-    "symbol": pl.col("symbol"),
-    "timeframe": pl.col("timeframe"),
-    "date": pl.col("timestamp").dt.date().alias("date"),
-    "asset_class": pl.col("asset_class"),
-    "source": pl.col("source"),
-}
+_WHERE: Final = "filename_pattern"
 _DATE_LENGTH: Final = 8
-
-#: Fields whose text anybody may choose; the others come from short lists.
-FREE_TEXT: Final = frozenset({"symbol", "source"})
 _CLOSED_WIDTH: Final = 12
-
-#: No value takes more bytes of a name than this; a longer one ends in '~' and a hash.
-LONGEST_VALUE: Final = 120
 _SHORTEST_LIMIT: Final = 48
 #: What file systems allow for one component, less room for a compression's suffix and a number.
 _LONGEST_COMPONENT: Final = 255 - 10
-_HASH_BYTES: Final = 16
-
-_PIECE: Final = re.compile(r"\{(?P<field>[^{}]*)\}|(?P<literal>[^{}]+)|(?P<stray>[{}])")
-_KEPT_FOR_VALUES: Final = frozenset("%~")
 _DIGITS: Final = frozenset(digits)
 #: The characters that encoded values are made of.
 _IN_VALUES: Final = frozenset(ascii_letters + digits + "._-%~")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def encode_value(text: str, escaped: frozenset[str] = frozenset(), longest: int = LONGEST_VALUE) -> str:
-    """Return the part of a file name that stands for a value, different for different values.
-
-    Bytes of UTF-8 other than [A-Za-z0-9._-] become %XX, and so do a leading dot and the characters in
-    `escaped`; an empty value is a bare '%'. What would be longer than `longest` bytes is cut and ends
-    in '~' and a hash of the whole.
-    """
-    encoded = quote(text, safe="").replace("~", "%7E") or "%"
-    for character in escaped:
-        encoded = encoded.replace(character, f"%{ord(character):02X}")
-    if encoded.startswith("."):
-        encoded = f"%2E{encoded[1:]}"
-    if len(encoded) <= longest:
-        return encoded
-    fingerprint = blake2b(text.encode(), digest_size=_HASH_BYTES).hexdigest()
-    return f"{encoded[: longest - 1 - len(fingerprint)]}~{fingerprint}"
 
 
 class FileRows(NamedTuple):
@@ -137,10 +109,10 @@ class FilenamePattern:
         """Read a pattern; its names are relative to a root that it does not know."""
         _check_path(text)
         self.text = text
-        self._pieces = _parse(text)
-        _check_separators(text, self._pieces)
+        self._pieces = parse(text, _WHERE)
+        check_separators(text, self._pieces, _WHERE)
         self.fields = tuple(dict.fromkeys(piece.text for piece in self._pieces if piece.is_field))
-        self._escaped = _escaped(self._pieces)
+        self._escaped = escaped_in(self._pieces)
         self._longest = min(_longest_value(text, component) for component in text.split("/"))
 
     def __repr__(self) -> str:
@@ -170,30 +142,9 @@ class FilenamePattern:
         frame, groups = grouped(frame, [FIELDS[field] for field in self.fields])
         files = [
             FileRows(self.name(values), values, count)
-            for values, count in ((_texts(values), count) for values, count in groups)
+            for values, count in ((texts(values), count) for values, count in groups)
         ]
         return frame, files
-
-
-def grouped(
-    frame: pl.DataFrame, keys: Sequence[pl.Expr]
-) -> tuple[pl.DataFrame, list[tuple[dict[str, Any], int]]]:
-    """Return the frame with the rows of equal keys together, in their order, and how many have which keys."""
-    if not keys:
-        return frame, [({}, len(frame))]
-    rows = frame.select(keys).with_row_index("row number")
-    groups = rows.group_by(pl.exclude("row number"), maintain_order=True).agg("row number")
-    order = groups["row number"].explode()
-    counts = groups["row number"].list.len().to_list()
-    values = groups.drop("row number").iter_rows(named=True)
-    return (frame if order.is_sorted() else frame[order]), list(zip(values, counts, strict=True))
-
-
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: value.isoformat().replace("-", "") if isinstance(value, date) else value
-        for name, value in values.items()
-    }
 
 
 def _spelled(text: str) -> list[Step]:
@@ -217,30 +168,6 @@ def _may_meet(one: Sequence[Step], other: Sequence[Step]) -> bool:
     return False
 
 
-class _Piece(NamedTuple):
-    text: str
-    is_field: bool
-
-
-def _parse(text: str) -> list[_Piece]:
-    pieces = []
-    for match in _PIECE.finditer(text):
-        field, literal = match["field"], match["literal"]
-        if match["stray"]:
-            raise _refusal("pattern.syntax", f"{text!r} has a {match['stray']!r} without its partner")
-        if literal and not _KEPT_FOR_VALUES.isdisjoint(literal):
-            raise _refusal("pattern.syntax", f"{text!r} holds a % or ~, which stand for encoded values only")
-        if field is None:
-            pieces.append(_Piece(literal, is_field=False))
-        elif field in FIELDS:
-            pieces.append(_Piece(field, is_field=True))
-        else:
-            raise _refusal(
-                "pattern.field", f"{field!r} is not one of {', '.join(FIELDS)}{nearest(field, FIELDS)}"
-            )
-    return pieces
-
-
 def _check_path(text: str) -> None:
     if _CONTROL.search(text) or "\\" in text:
         raise _refusal("pattern.path", f"{text!r} holds a backslash or a control character")
@@ -249,35 +176,9 @@ def _check_path(text: str) -> None:
             raise _refusal("pattern.path", f"{text!r} must be relative, with no empty, hidden or '..' part")
 
 
-def _check_separators(text: str, pieces: Sequence[_Piece]) -> None:
-    fields = [index for index, piece in enumerate(pieces) if piece.is_field]
-    for left, right in pairwise(fields):
-        if right == left + 1 or pieces[left + 1].text[0].isalnum():
-            first, second = pieces[left].text, pieces[right].text
-            message = (
-                f"in {text!r} a separator such as '_' must follow {{{first}}} to keep it from {{{second}}}"
-            )
-            raise _refusal("pattern.ambiguous", message)
-
-
-def _escaped(pieces: Sequence[_Piece]) -> dict[str, frozenset[str]]:
-    """Return, per field, the characters its values may not show, so that every name can be read back.
-
-    Fields from short lists hide every separator. One field of free text may then show them all: it is
-    what remains between the others. Where there are two, they hide the separators between them.
-    """
-    fields = [index for index, piece in enumerate(pieces) if piece.is_field]
-    separators = {index: pieces[index + 1].text[0] for index in fields[:-1]}
-    free = [index for index in fields if pieces[index].text in FREE_TEXT]
-    two = len({pieces[index].text for index in free}) > 1
-    between = {separator for index, separator in separators.items() if two and free[0] <= index < free[-1]}
-    hidden_in = {True: frozenset(between), False: frozenset(separators.values())}
-    return {pieces[index].text: hidden_in[pieces[index].text in FREE_TEXT] for index in fields}
-
-
 def _longest_value(text: str, component: str) -> int:
     """Return how many bytes a value of free text may take for one component to fit a file system."""
-    pieces = _parse(component)
+    pieces = parse(component, _WHERE)
     free = sum(piece.text in FREE_TEXT for piece in pieces if piece.is_field)
     closed = sum(piece.is_field for piece in pieces) - free
     literal = sum(len(piece.text.encode()) for piece in pieces if not piece.is_field)
@@ -288,4 +189,4 @@ def _longest_value(text: str, component: str) -> int:
 
 
 def _refusal(code: str, message: str) -> ConfigError:
-    return ConfigError(code, "filename_pattern", message)
+    return ConfigError(code, _WHERE, message)

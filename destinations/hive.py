@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from destinations.filenames import FREE_TEXT, grouped
+from destinations.patterns import FREE_TEXT, grouped
 from router.errors import ConfigError
 from router.names import nearest
 from router.schema import POINT_SCHEMA

@@ -25,6 +25,7 @@ from destinations.sql_upsert import Upsert, upsert_for
 from destinations.sql_url import Server, TablePlace
 from router.batch import PointBatch
 from router.errors import ConfigError, DestinationError, Reason, TerminalError, TransientError
+from router.rows import Mask
 
 
 class SQLDestination(DataDestination):
@@ -146,6 +147,22 @@ class SQLDestination(DataDestination):
                 self._records.save(connection, route, entries)
 
     # -- what was written -----------------------------------------------------------------------
+
+    def holds(self, batch: PointBatch) -> Mask:
+        """Return of each row whether the table of records says that it was written.
+
+        A transaction that may still write some of them is waited for.
+
+        Raises:
+            UnavailableError: No connection, or no permission.
+            TransientError: The connection was lost; ask again.
+            TerminalError: A batch of this id with other points was written before.
+        """
+        batches = [part.batch_id for part in batch.parts]
+        with self._opened(), self._transaction() as connection:
+            known = self._records.locked(connection, batch.route_id or "", batches)
+        new, _ = compare(batch, known)
+        return ~new
 
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route the database says were written; None: it cannot be asked."""

@@ -1,19 +1,38 @@
-"""The services that tests share: one of each for the session, started for the first test that asks."""
+"""What all tests share: their order, and one of each service, started for the first test that asks."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from router.errors import ConfigError
-from tests.servers import postgres, rabbitmq
+from tests.servers import postgres, rabbitmq, redis
+from tests.servers.kafka import kafka_at_hand
 from tests.servers.postgres import own_postgres
 from tests.servers.rabbitmq import own_rabbitmq
 from workers.embedded import EmbeddedRedis
 from workers.store import Store
+
+# Consoles look for these first: a shell may export them, and readline does for whatever is started after it.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
+
+#: Folders whose tests take longest: they come first, so that processes that share the suite end together.
+LONGEST_FIRST = [Path(__file__).parent / name for name in ("faults", "acceptance")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the folders; within one the tests stay as they were."""
+    items.sort(key=lambda item: [folder not in item.path.parents for folder in LONGEST_FIRST])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let kafka-python read its schemas in a way that Python 3.11 and 3.12 call old."""
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +69,13 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def kafka_address() -> Iterator[str]:
+    """Give the address of a Kafka broker; tests name topics of their own in it."""
+    with kafka_at_hand() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def rabbitmq_url() -> Iterator[str]:
     """Give the URL of a RabbitMQ, as kombu and Celery take it; tests name queues of their own in it."""
     if given := os.environ.get(rabbitmq.GIVEN):
@@ -57,3 +83,9 @@ def rabbitmq_url() -> Iterator[str]:
         return
     with own_rabbitmq() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def streams_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a Redis for points; tests name streams of their own in it."""
+    return os.environ.get(redis.GIVEN) or str(request.getfixturevalue("redis_url"))

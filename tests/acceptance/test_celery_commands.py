@@ -13,6 +13,7 @@ import pytest
 
 from tests.acceptance.fleet_fixture import BIN, alive, clean_environment, run, running, until
 from tests.make import make_point
+from tests.servers.process import free_port
 
 CELERY = [str(BIN / "celery"), "-A", "workers"]
 
@@ -31,13 +32,6 @@ def folder(tmp_path) -> Path:
     """A working directory with a routes file and nothing else."""
     (tmp_path / "routes.py").write_text(ROUTES)
     return tmp_path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def fetched(url: str) -> Any:

@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
+import redis
 import sqlalchemy as sa
 from deltalake import DeltaTable
 
 from router.batch import PointBatch
 from router.points import NormalizedDataPoint
+from tests.servers.kafka import messages, without_copies
+from tests.servers.rabbitmq import taken
 
 
 class Row(NamedTuple):
@@ -81,6 +84,23 @@ def read_sql(url: str, table: str) -> list[Row]:
     with engine.connect() as connection:
         query = f'SELECT * FROM "{table}" ORDER BY source, symbol, timeframe, timestamp'
         return [_row(dict(row)) for row in connection.exec_driver_sql(query).mappings()]
+
+
+def read_queue(url: str, queue: str) -> list[Row]:
+    """Return the rows of a queue in their order, each message id once, as a reader of ours is told to."""
+    once = {(m.headers["route"], m.properties["message_id"]): m.body for m in taken(url, queue)}
+    return [_row(json.loads(body)) for body in once.values()]
+
+
+def read_stream(url: str, stream: str) -> list[Row]:
+    """Return the rows of a stream, in its order."""
+    with redis.Redis.from_url(url) as client:
+        return [_row(json.loads(entry[b"point"])) for _, entry in client.xrange(stream)]
+
+
+def read_kafka(address: str, topic: str) -> list[Row]:
+    """Return the rows of a topic, partition by partition, without copies, as its readers are told to."""
+    return [_row(json.loads(message.value())) for message in without_copies(messages(address, topic))]
 
 
 def scan_part(path: Path) -> pl.LazyFrame:

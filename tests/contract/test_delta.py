@@ -54,7 +54,7 @@ def test_folder_of_something_else_is_refused(tmp_path: Path):
 
 def test_table_of_other_columns_is_refused_by_the_column(tmp_path: Path):
     write_deltalake(tmp_path, pl.DataFrame({"timestamp": ["noon"]}))
-    with pytest.raises(ConfigError, match="column timestamp is .*string"):
+    with pytest.raises(ConfigError, match=r"column timestamp is .*string"):
         AnalyticsEngineDestination(tmp_path).open()
 
 

@@ -18,8 +18,11 @@ from destinations import (
     DataDestination,
     FeatherDestination,
     JSONLinesDestination,
+    KafkaDestination,
     MemoryDestination,
     ParquetDestination,
+    RabbitMQDestination,
+    RedisStreamDestination,
     SQLDestination,
 )
 from destinations.dataset import DatasetDestination
@@ -32,11 +35,15 @@ from tests.contract.reading import (
     read_dataset,
     read_delta,
     read_jsonl,
+    read_kafka,
+    read_queue,
     read_sql,
+    read_stream,
     row_of,
     rows_of,
 )
 from tests.make import make_batch, make_point
+from tests.servers.rabbitmq import make_queue
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Case:
         refusing: Makes one that refuses points of the symbol REFUSED; None: it takes every valid point.
         updates: Whether a point that comes again takes the place of the older one.
         service: The fixture whose server it needs; its URL lies in the folder, in a file of that name.
+        recorded: Whether it can tell later which rows were written.
     """
 
     name: str
@@ -58,6 +66,7 @@ class Case:
     refusing: Callable[[Path], DataDestination] | None = None
     updates: bool = False
     service: str = ""
+    recorded: bool = True
 
     def kept(self, rows: list[Row]) -> list[Row]:
         """Return what is there once some rows were written, sorted."""
@@ -96,9 +105,26 @@ def sqlite_url(root: Path) -> str:
     return f"sqlite:///{root / 'bars.db'}"
 
 
+def own_name(root: Path) -> str:
+    return "bars_" + hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
+
+
 def postgres_table(root: Path) -> tuple[str, str]:
-    table = "bars_" + hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
-    return (root / "postgres_url").read_text(), table
+    return (root / "postgres_url").read_text(), own_name(root)
+
+
+def redis_stream(root: Path) -> tuple[str, str]:
+    return (root / "streams_url").read_text(), own_name(root)
+
+
+def make_rabbitmq(root: Path) -> RabbitMQDestination:
+    url, name = (root / "rabbitmq_url").read_text(), own_name(root)
+    make_queue(url, name)
+    return RabbitMQDestination(url, name)
+
+
+def kafka_topic(root: Path) -> tuple[str, str]:
+    return (root / "kafka_address").read_text(), own_name(root)
 
 
 def make_generic(root: Path) -> SQLDestination:
@@ -156,7 +182,33 @@ CASES = [
         updates=True,
         service="postgres_url",
     ),
-    Case("memory", lambda _: MemoryDestination(), read_memory, lambda _: refuses("REFUSED")),
+    Case(
+        "rabbitmq",
+        make_rabbitmq,
+        lambda root, _: read_queue((root / "rabbitmq_url").read_text(), own_name(root)),
+        service="rabbitmq_url",
+        recorded=False,
+    ),
+    Case(
+        "redis_stream",
+        lambda root: RedisStreamDestination(*redis_stream(root)),
+        lambda root, _: read_stream(*redis_stream(root)),
+        service="streams_url",
+    ),
+    Case(
+        "kafka",
+        lambda root: KafkaDestination(*kafka_topic(root)),
+        lambda root, _: read_kafka(*kafka_topic(root)),
+        service="kafka_address",
+        recorded=False,
+    ),
+    Case(
+        "memory",
+        lambda _: MemoryDestination(),
+        read_memory,
+        lambda _: refuses("REFUSED"),
+        recorded=False,
+    ),
 ]
 
 Read = Callable[[], list[Row]]
@@ -229,6 +281,14 @@ def test_destination_remembers_after_close_and_open(destination: DataDestination
     destination.open()
     destination.write_batch(batch)
     assert read() == sorted(rows_of(batch), key=repr)
+
+
+def test_destination_tells_the_rows_it_has_on_record_and_no_others(destination: DataDestination, case: Case):
+    batch = make_batch(6)
+    assert destination.holds(batch).tolist() == [False] * 6
+    destination.write_batch(batch.slice(1, 4))
+    assert destination.holds(batch).tolist() == [1 <= row < 4 and case.recorded for row in range(6)]
+    assert not destination.holds(batch.for_route("other")).any()
 
 
 def test_destination_may_be_closed_and_opened_twice(destination: DataDestination, read: Read):

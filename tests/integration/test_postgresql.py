@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -16,31 +16,11 @@ from router.errors import ConfigError, DestinationError, TerminalError, Transien
 from tests.acceptance.fleet_fixture import until
 from tests.faults.proxy import MOMENTS, Proxy
 from tests.integration.conftest import Database
+from tests.integration.writing import Writing
 from tests.make import make_batch, make_point
 from tests.servers.postgres import LOCKED, plain
 
 PASSWORD = "s3cr3t"
-
-
-class Writing:
-    """A write in a thread of its own, and what became of it."""
-
-    def __init__(self, write: Callable[[], object]) -> None:
-        self.error: BaseException | None = None
-        self._write = write
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._write()
-        except BaseException as error:
-            self.error = error
-
-    def ended(self) -> BaseException | None:
-        """Wait for its end and return what it raised."""
-        self._thread.join()
-        return self.error
 
 
 @contextlib.contextmanager
@@ -295,6 +275,8 @@ def test_a_commit_whose_answer_is_lost_is_written_once(own, server, moment):
         with pytest.raises(TransientError):
             destination.write_batch(batch)
         assert cut.done.is_set()
+        held = destination.holds(batch).tolist()
+        assert held == [len(own.rows()) == 505] * 500
         for _ in range(2):
             destination.write_batch(batch)
         assert len(own.rows()) == destination.on_record("everything") == 505

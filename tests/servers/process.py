@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -11,12 +12,14 @@ import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.acceptance.fleet_fixture import until
 from workers.embedded import end_with_parent
+
+_DICE = random.SystemRandom()  # processes that test side by side, with one seed, are not to pick one port
 
 
 class OwnServer(ABC):
@@ -110,10 +113,15 @@ class OwnServer(ABC):
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens to."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+    """Return a port of loopback that nobody listens to.
+
+    It is none of those that the system picks from: while a killed server is away, its port could go to
+    anybody's connection.
+    """
+    for port in _DICE.sample(range(20_000, 30_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("no port from 20000 to 30000 is free")
 
 
 @contextmanager

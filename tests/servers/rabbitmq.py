@@ -13,8 +13,9 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
+import amqp
 import pytest
 
 from tests.servers.process import OwnServer, at_work, free_port, own_folder
@@ -113,8 +114,8 @@ class RabbitMQ(OwnServer):
         return os.environ | {name: str(value) for name, value in own.items()}
 
     def answers(self) -> bool:
-        """Return whether its management answers, which it starts last."""
-        with contextlib.suppress(OSError):
+        """Return whether it lets us in, and its management answers."""
+        with contextlib.suppress(OSError, amqp.AMQPError), channel(self.url):
             return bool(self.api("GET", "overview"))
         return False
 
@@ -147,9 +148,39 @@ class RabbitMQ(OwnServer):
 @contextlib.contextmanager
 def own_rabbitmq() -> Iterator[RabbitMQ]:
     """Give a server that belongs to nobody else; skip where RabbitMQ is not installed."""
-    if not (_PROGRAMS / "rabbitmq-server").exists():
+    if not installed():
         pytest.skip("needs RabbitMQ: make servers")
     with own_folder("rabbitmq") as folder:
         server = RabbitMQ(folder)
         with at_work(server):
             yield server
+
+
+def installed() -> bool:
+    """Return whether this host has RabbitMQ."""
+    return (_PROGRAMS / "rabbitmq-server").exists()
+
+
+@contextlib.contextmanager
+def channel(url: str) -> Iterator[amqp.Channel]:
+    """Give a channel of a client that is not ours."""
+    read = urlsplit(url)
+    who = {"userid": unquote(read.username or "guest"), "password": unquote(read.password or "guest")}
+    where = {"host": f"{read.hostname}:{read.port or 5672}", "virtual_host": unquote(read.path[1:]) or "/"}
+    with amqp.Connection(**where, **who, login_method="PLAIN", heartbeat=0) as connection:
+        yield connection.channel()
+
+
+def make_queue(url: str, name: str, key: str = "#", **arguments: Any) -> None:
+    """Make a queue that is bound to the exchange of its name, which is made as well."""
+    with channel(url) as its:
+        its.exchange_declare(name, "topic", durable=True, auto_delete=False)
+        options = {option.replace("_", "-"): value for option, value in arguments.items()}
+        its.queue_declare(name, durable=True, auto_delete=False, arguments=options)
+        its.queue_bind(name, name, key)
+
+
+def taken(url: str, queue: str) -> list[amqp.Message]:
+    """Return all messages of a queue, which keeps them."""
+    with channel(url) as its:
+        return list(iter(lambda: its.basic_get(queue), None))

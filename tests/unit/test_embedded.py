@@ -142,7 +142,9 @@ def test_a_killed_server_is_not_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "known", ["", '{"pid": 1, "ur', json.dumps({"pid": os.getpid(), "url": "redis://127.0.0.1:1/0"})]
+    "known",
+    ["", '{"pid": 1, "ur', json.dumps({"pid": os.getpid(), "url": "redis://127.0.0.1:1/0"})],
+    ids=["empty", "torn", "alive, but another's"],
 )
 def test_what_a_former_server_left_behind_is_not_believed(tmp_path: Path, known: str) -> None:
     (tmp_path / "redis").mkdir()

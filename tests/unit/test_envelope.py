@@ -110,15 +110,10 @@ def test_a_message_with_one_byte_changed_gets_a_verdict(place: int, byte: int) -
 
 @pytest.mark.parametrize("depth", range(200, 1000, 50))
 def test_a_message_nested_as_deeply_as_can_be_read_gets_a_verdict(depth: int) -> None:
-    nested = json.loads("[" * 200 + "]" * 200)
-    for _ in range(depth - 200):
-        nested = [nested]
-    for changes in (
-        {"content_type": nested},
-        {"headers__compression": nested},
-        {"properties__body_encoding": nested},
-    ):
-        assert isinstance(checked(make_message(**changes)), Malformed)
+    for place in ("content_type", "headers__compression", "properties__body_encoding"):
+        raw = make_message(**{place: "NESTED"})
+        assert b'"NESTED"' in raw
+        assert isinstance(checked(raw.replace(b'"NESTED"', b"[" * depth + b"]" * depth)), Malformed)
     body = b"[[[], " + b'{"a":' * depth + b"1" + b"}" * depth + b"], {}, {}]"
     assert isinstance(checked(make_message(body=body)), Envelope | Malformed)
 

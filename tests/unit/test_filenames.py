@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.filenames import FIELDS, LONGEST_VALUE, AnyName, FilenamePattern, FilePlace, encode_value
+from destinations.filenames import AnyName, FilenamePattern, FilePlace
+from destinations.patterns import FIELDS, LONGEST_VALUE, encode_value
 from router.batch import PointBatch
 from router.errors import ConfigError
 from tests.make import make_frame, make_point
