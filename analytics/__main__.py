@@ -26,7 +26,7 @@ _SHOWN: Final = 10  #: differences of one source
 
 
 class Check(NamedTuple):
-    """One source read by one engine; `wrong` is empty where everything is as expected."""
+    """One source read by one engine, or all of one that gave no answer; `wrong` is empty where everything is as expected."""
 
     engine: str
     version: str
@@ -71,7 +71,7 @@ def checked(engine: Engine, sources: Mapping[str, Any], expected: Answers, folde
     try:
         found = engine.answers(sources, folder)
     except Failed as error:
-        yield from (Check(engine.name, "", source, 0, 0.0, [str(error)]) for source in engine.reads)
+        yield Check(engine.name, "", ", ".join(engine.reads), 0, 0.0, [str(error)])
         return
     for source in engine.reads:
         read = found["reads"][source]

@@ -35,8 +35,10 @@ class Engine:
 
     def missing(self) -> str | None:
         """Return what keeps it from being run here and what to do about it; None: nothing."""
-        if not ("JAVA_HOME" in os.environ or shutil.which("java")):
-            return "no java: install Java 17 (on Debian: apt-get install openjdk-17-jre-headless)"
+        home = os.environ.get("JAVA_HOME")
+        if not shutil.which("java", path=f"{home}/bin" if home else None):
+            where = f" in JAVA_HOME, {home}" if home else ""
+            return f"no java{where}: install Java 17 (on Debian: apt-get install openjdk-17-jre-headless)"
         if not (self.python.parents[1] / ".ready").exists():
             return f"no {self.python.parents[1].name}: see above why `make analytics-check` could not make it"
         return None
@@ -56,7 +58,9 @@ class Engine:
         asked, answered = folder / "sources.json", folder / f"{self.name}.json"
         asked.write_text(json.dumps(sources))
         (temporary := folder / "tmp").mkdir(exist_ok=True)
-        environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")} | {
+        environment = {
+            name: text for name, text in os.environ.items() if text and not name.startswith("PYTHON")
+        } | {
             "JAVA_TOOL_OPTIONS": f"{_MEMORY} -Djava.io.tmpdir={temporary}",
             "TMPDIR": str(temporary),
             "SPARK_LOCAL_DIRS": str(temporary),

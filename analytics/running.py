@@ -17,7 +17,7 @@ class Failed(Exception):  # noqa: N818  # what it says is for a person
 
 
 def run(
-    command: Sequence[str | Path], environment: Mapping[str, str], log: Path, within: float = 300.0
+    command: Sequence[str | Path], environment: Mapping[str, str], log: Path, within: float = 600.0
 ) -> None:
     """Run a command, its words in a log; on return neither it nor a process it started is left.
 

@@ -91,8 +91,14 @@ def test_an_engine_without_java_says_what_to_install(tmp_path: Path, monkeypatch
         ENGINES[0].answers({}, tmp_path)
 
 
-def test_an_engine_without_its_environment_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_java_home_without_java_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(Failed, match=f"no java in JAVA_HOME, {tmp_path}: install"):
+        ENGINES[0].answers({}, tmp_path)
+
+
+def test_an_engine_without_its_environment_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engines.shutil, "which", lambda name, path: "/usr/bin/java")
     with pytest.raises(Failed, match=r"not run: no \.venv-nowhere"):
         Engine("Nowhere", ()).answers({}, tmp_path)
 
