@@ -10,7 +10,7 @@ TESTERS ?= 3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test servers check format bench faults analytics-check lock clean
+.PHONY: help demo up test servers check format bench faults amqp analytics-check lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ format: $(READY)  ## format and sort what can be mended by itself
 
 faults: $(READY)  ## every harm of the fault matrix done to a real fleet, twenty times each: a table; under 25 minutes
 	$(BIN)/python -m tests.faults
+
+amqp: $(READY)  ## the acceptance tests and a few of the faults with RabbitMQ as the broker
+	CANDLEFLEET_TEST_BROKER=amqp $(BIN)/python -m pytest -q tests/acceptance
+	CANDLEFLEET_TEST_BROKER=amqp $(BIN)/python -m tests.faults --short
 
 bench: $(READY)  ## throughput, latency and memory beside what people use today
 	$(BIN)/python -m benchmarks

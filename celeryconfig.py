@@ -5,10 +5,12 @@ Why each is set as it is: docs/celery.md.
 
 from router.errors import ConfigError as _ConfigError
 from workers.broker import queue as _queue
+from workers.broker import transport_options as _transport_options
 from workers.envelope import QUEUE as _POINTS
 from workers.envelope import TASK as _TASK
 from workers.settings import broker_url as _broker_url
 from workers.settings import settings as _settings
+from workers.settings import state_url as _state_url
 
 try:
     _s = _settings()
@@ -17,20 +19,13 @@ except _ConfigError as _error:
 
 # Where messages go. They carry ids, never points, and JSON is the only language spoken.
 broker_url = _broker_url()
-result_backend = f"workers.backend.QuietRedisBackend+{broker_url}" if broker_url else None
+result_backend = f"workers.backend.QuietRedisBackend+{_state}" if (_state := _state_url()) else None
 accept_content = ["json"]
 task_serializer = result_serializer = "json"
 broker_connection_retry_on_startup = True
 broker_channel_error_retry = True
-broker_transport_options = {
-    "visibility_timeout": _s.visibility_timeout,
-    "unacked_restore_interval": 5,
-    "unacked_restore_throttle": 1,
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
-    "socket_keepalive": True,
-    "queue_order_strategy": "priority",
-}
+broker_transport_options = _transport_options(broker_url)
+broker_heartbeat = 30.0  # RabbitMQ only: what freezes is noticed within a minute
 redis_socket_timeout = 10.0
 redis_socket_connect_timeout = 5.0
 redis_socket_keepalive = True

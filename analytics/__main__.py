@@ -26,7 +26,7 @@ _SHOWN: Final = 10  #: differences of one source
 
 
 class Check(NamedTuple):
-    """One source read by one engine, or all of one that gave no answer; `wrong` is empty where everything is as expected."""
+    """One source read by one engine, or all of one that gave no answer; `wrong`: what differs."""
 
     engine: str
     version: str

@@ -48,6 +48,32 @@ def bytes_kept(original: Any) -> bytes:
     return original.encode() if isinstance(original, str) else b64decode(original["base64"])
 
 
+def as_amqp(raw: bytes) -> tuple[bytes, dict[str, Any]] | None:
+    """Return body and properties of the AMQP message that says the same; None: AMQP cannot say it.
+
+    What is no message at all becomes a body, with the properties of a good one.
+    """
+    if raw in [unreadable for _, unreadable, _ in UNREADABLE]:
+        return raw, _properties(json.loads(make_message()))
+    try:
+        message = json.loads(raw)
+        body, encoding = message["body"], message["properties"]["body_encoding"]
+        _ = message["properties"]["delivery_info"]["exchange"], message["properties"]["delivery_tag"]
+        data = (
+            b64decode(body, validate=True) if encoding == "base64" else body.encode(encoding, "surrogatepass")
+        )
+        return data, _properties(message)
+    except (ValueError, KeyError, TypeError, AttributeError, LookupError, RecursionError):
+        return None
+
+
+def _properties(message: dict[str, Any]) -> dict[str, Any]:
+    kind, encoding, headers = message.get("content-type"), message["content-encoding"], message["headers"]
+    if not isinstance(kind, str | None) or not isinstance(headers, dict):
+        raise TypeError("AMQP has no such properties")
+    return {"content_type": kind, "content_encoding": encoding, "headers": headers}
+
+
 def _without_dots(value: Any) -> Any:
     if not isinstance(value, dict):
         return value

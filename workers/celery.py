@@ -8,7 +8,7 @@ import celery
 from celery import Celery
 
 from router.errors import ConfigError
-from workers import transport
+from workers import rabbitmq, transport
 from workers.steps import Heartbeat, Watchdog
 
 if not celery.__version__.startswith("5.7."):
@@ -24,6 +24,7 @@ os.environ.setdefault("FLOWER_TASKS_COLUMNS", "name,args,kwargs,result,state,rec
 os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
 
 transport.install()
+rabbitmq.install()
 app = Celery("candlefleet")
 app.config_from_object("celeryconfig")
 app.steps["consumer"].update((Heartbeat, Watchdog))

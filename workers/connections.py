@@ -14,7 +14,8 @@ from router.findings import Finding
 from router.hidden import without_hidden
 from router.route import Destination
 from router.table import RouteTable
-from workers.settings import broker_url, settings
+from workers.broker import check
+from workers.settings import settings, state_url
 from workers.store import Store
 
 #: Seconds after which a destination that neither opens nor fails is given up.
@@ -65,18 +66,26 @@ def _open_and_close(destination: Destination, raised: list[BaseException]) -> No
 
 
 def reach_broker() -> Iterator[Finding]:
-    """Yield what is wrong with the broker: not there, evicting, without an append-only file, too old."""
-    s, url = settings(), broker_url()
+    """Yield what is wrong with Redis and broker: not there, evicting, refusing, without append-only file."""
+    s, url = settings(), state_url()
     if url is None:
         message = f"none is configured, and no embedded Redis runs in {s.dir}"
-        hint = "`candlefleet up` starts one, or set CANDLEFLEET_BROKER_URL"
+        variable = "CANDLEFLEET_BROKER_URL" if s.rabbitmq is None else "CANDLEFLEET_STATE_URL"
+        hint = f"`candlefleet up` starts one, or set {variable}"
         yield Finding("info", "broker.missing", "", "broker", message, hint)
-        return
-    store = Store.connect(url, memory=s.memory, remember=s.remember)
-    with closing(store.redis):
-        try:
-            store.check(volatile=s.volatile)
-        except ConfigError as error:
-            yield Finding("error", error.code, "", "broker", f"{error.where}: {error.message}")
-        except FleetError as error:
-            yield Finding("error", "broker.unreachable", "", "broker", str(error))
+    else:
+        store = Store.connect(url, memory=s.memory, remember=s.remember)
+        with closing(store.redis):
+            yield from _broken(lambda: store.check(volatile=s.volatile))
+    if s.rabbitmq is not None:
+        rabbitmq = s.rabbitmq
+        yield from _broken(lambda: check(rabbitmq))
+
+
+def _broken(checked: Callable[[], None]) -> Iterator[Finding]:
+    try:
+        checked()
+    except ConfigError as error:
+        yield Finding("error", error.code, "", "broker", f"{error.where}: {error.message}")
+    except FleetError as error:
+        yield Finding("error", "broker.unreachable", "", "broker", str(error))

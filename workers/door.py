@@ -35,7 +35,7 @@ class Door:
         self._lists = lists
         self._held = held
         self._order = order
-        self._patience = timedelta(seconds=patience)
+        self._patience = patience
 
     def take(self, raw: bytes | None = None) -> dict[str, Any] | None:
         """Return the next message as Celery is to get it; None if there is none, or it was malformed.
@@ -49,20 +49,13 @@ class Door:
         found = (self._lists[0], raw) if raw is not None else self._store.peek(self._lists)
         if found is None:
             return None
-        verdict = self._judged(found[1])
+        verdict = judged(found[1], self._patience)
         if isinstance(verdict, Malformed):
-            if not self._store.bury_message(*found, _letter(verdict, found[1])):
+            if not self._store.bury_message(*found, letter(verdict, found[1])):
                 raise Full
             return None
         message = verdict.message(str(ULID()))
         return message if self._store.hold(*found, self._note(message)) else None
-
-    def _judged(self, raw: bytes) -> Envelope | Malformed:
-        verdict = checked(raw)
-        if isinstance(verdict, Envelope) and verdict.eta and verdict.eta - datetime.now(UTC) > self._patience:
-            message = f"eta is {verdict.eta.isoformat()}: at most {self._patience} ahead is kept"
-            return Malformed("task.eta", message, verdict.task_id)
-        return verdict
 
     # Source: kombu 5.7, transport/redis.py, QoS.append: [message, exchange, routing key], scored by the time.
     def _note(self, message: dict[str, Any]) -> Note:
@@ -70,6 +63,21 @@ class Door:
         return Note(self._held, self._order, message["properties"]["delivery_tag"], time.time(), text)
 
 
-def _letter(malformed: Malformed, raw: bytes) -> Letter:
+def judged(raw: bytes, patience: float) -> Envelope | Malformed:
+    """Return what a message says, or why it cannot be delivered, be it only that it is to be run too late.
+
+    Args:
+        raw: The message as it lies in a list.
+        patience: Most seconds ahead that it may ask to be run.
+    """
+    verdict, most = checked(raw), timedelta(seconds=patience)
+    if isinstance(verdict, Envelope) and verdict.eta and verdict.eta - datetime.now(UTC) > most:
+        message = f"eta is {verdict.eta.isoformat()}: at most {most} ahead is kept"
+        return Malformed("task.eta", message, verdict.task_id)
+    return verdict
+
+
+def letter(malformed: Malformed, raw: bytes) -> Letter:
+    """Return the dead letter that keeps a message."""
     reasons = [reason(malformed.code, malformed.message)]
     return Letter("", kept(raw), reasons, f"queue {QUEUE}", malformed.task_id)

@@ -19,7 +19,7 @@ from workers.broker import client
 from workers.failpoints import reach
 from workers.letters import letter_of
 from workers.records import Accepted
-from workers.settings import require_broker_url, settings
+from workers.settings import broker_beside, require_state_url, settings
 from workers.store import Store
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Producer:
     safe once its receipt is there, and not before.
 
     Args:
-        url: The broker; None: the one of the settings.
+        url: The fleet's Redis; None: the one of the settings.
         linger: Seconds for which single points are gathered; None: that of the settings.
         patience: Seconds to go on trying while the fleet is away or busy, before an error says so.
     """
@@ -99,11 +99,11 @@ class Producer:
         self, url: str | None = None, *, linger: float | None = None, patience: float = 30.0
     ) -> None:
         s = settings()
-        self._url = url or require_broker_url()
+        self._url = url or require_state_url()
         self._linger = s.linger if linger is None else linger
         self._patience = patience
         self._store = Store.connect(self._url, memory=s.memory, remember=s.remember)
-        self._app = client(self._url)
+        self._app = client(broker_beside(self._url))
         self.acknowledged = 0  #: points known to be safe
         self._change = threading.Condition()
         self._gathering = Pending()

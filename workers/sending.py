@@ -33,7 +33,7 @@ def send(
         points: A frame of Polars, pandas or Arrow; what an adapter returns; a batch, a list of points.
         batch_id: The id; sent again under it, the same points add nothing. None: a new one.
         context: Travels with the points.
-        url: The broker; None: that of the settings.
+        url: The fleet's Redis; None: that of the settings.
         **said: What the columns of a frame do not say: see `router.adapters.from_frame`.
 
     Returns:

@@ -17,7 +17,7 @@ from typing import IO, Any, Final, Self
 from destinations import load_routes
 from router.errors import ConfigError
 from router.table import RouteTable
-from workers.broker import client, queue
+from workers.broker import check, client, queue
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.envelope import QUEUE
 from workers.open_destinations import check_destinations
@@ -54,11 +54,16 @@ class Fleet:
         self.folder = settings.dir.resolve()
         self.table: RouteTable = load_routes(settings.routes)
         self.members: list[Member] = []
-        self.url = ""
+        self.url = ""  #: of the Redis that holds the state
         self._concurrency = concurrency
         self._flower = flower
         self._redis: EmbeddedRedis | None = None
         self._lock: IO[str] | None = None
+
+    @property
+    def broker_url(self) -> str:
+        """The URL of what carries the messages."""
+        return self.settings.rabbitmq or self.url
 
     # -- starting -----------------------------------------------------------------------------
 
@@ -72,9 +77,10 @@ class Fleet:
         self._take_folder()
         check_destinations(self.table, self.table.destinations())
         progress("starting Redis")
-        self._start_broker()
+        self._start_redis()
         store = Store.connect(self.url, memory=self.settings.memory, remember=self.settings.remember)
         store.check(volatile=self.settings.volatile)
+        check(self.broker_url)
         store.open_doors()
         since = store.now()
         progress("starting workers")
@@ -86,7 +92,7 @@ class Fleet:
     # A canary that was sung has been through broker, worker and pool process: nothing is left to warm up.
     def _send_canaries(self) -> set[str]:
         queues = ["router", *(f"destinations.{name}" for name in self.table.destinations())]
-        with client(self.url) as sender:
+        with client(self.broker_url) as sender:
             for name in queues:
                 sender.send_task("maint.canary", (f"!{name}",), queue=queue(name), ignore_result=True)
         return {f"!{name}" for name in queues}
@@ -103,9 +109,9 @@ class Fleet:
                 "a fleet already runs here: stop it, or set CANDLEFLEET_DIR to another folder",
             ) from None
 
-    def _start_broker(self) -> None:
-        if self.settings.broker_url is not None:
-            self.url = self.settings.broker_url.get_secret_value()
+    def _start_redis(self) -> None:
+        if self.settings.redis is not None:
+            self.url = self.settings.redis
             return
         self._redis = EmbeddedRedis(self.folder, self.settings.memory)
         self.url = self._redis.start()

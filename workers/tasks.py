@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from math import ceil
 from typing import Any, Final
@@ -13,13 +14,14 @@ from celery import Task, chord, current_app, shared_task
 from celery.canvas import Signature
 from celery.signals import beat_init, celeryd_init, worker_process_init, worker_process_shutdown, worker_ready
 from kombu.entity import Queue
+from kombu.exceptions import OperationalError
 
 from destinations import load_routes
 from router.errors import CandlefleetError, ConfigError
 from router.names import nearest
-from router.route import Route, RoutePriority
+from router.route import Route
 from router.table import RouteTable
-from workers.broker import queue
+from workers.broker import check, priority, queue
 from workers.deliveries import Again
 from workers.embedded import end_with_parent
 from workers.envelope import QUEUE
@@ -28,12 +30,12 @@ from workers.ingest import Ingest
 from workers.journey import Journey
 from workers.open_destinations import check_destinations
 from workers.records import Nudge
-from workers.settings import require_broker_url, settings
+from workers.settings import broker_beside, require_state_url, settings
 from workers.store import Store
 from workers.unknown_routes import warn
 
-#: Celery's message priority on a Redis broker, where 0 is served first.
-PRIORITIES: Final = {RoutePriority.HIGH: 0, RoutePriority.NORMAL: 3, RoutePriority.LOW: 6}
+logger = logging.getLogger(__name__)
+
 #: Retries of one message; after them the sweep nudges the part.
 MOST_NUDGES: Final = 20
 #: Seconds between two sweeps while a route has a rate_limit.
@@ -63,7 +65,7 @@ def table() -> RouteTable:
 def store() -> Store:
     """Return this process' connection to the fleet's state."""
     s = settings()
-    return Store.connect(require_broker_url(), memory=s.memory, remember=s.remember)
+    return Store.connect(require_state_url(), memory=s.memory, remember=s.remember)
 
 
 @cache
@@ -82,15 +84,22 @@ class Messages:
     def router(self) -> None:
         """Ask the router to look at what waits."""
         reach("nudge.before")
-        current_app.send_task("router.route", ignore_result=True)
+        with _let_go():
+            current_app.send_task("router.route", ignore_result=True)
 
     def stream(self) -> None:
         """Ask for a look at the stream that others write to."""
-        current_app.send_task("router.ingest", ignore_result=True)
+        with _let_go():
+            current_app.send_task("router.ingest", ignore_result=True)
 
     def parts(self, nudges: Sequence[Nudge], *, whole_flush: bool = False) -> None:
         """Ask for a look at these parts, which may be all parts of one flush."""
         reach("nudge.before")
+        with _let_go():
+            self._send(nudges, whole_flush)
+
+    @staticmethod
+    def _send(nudges: Sequence[Nudge], whole_flush: bool) -> None:
         if whole_flush and len(nudges) > 1:
             route_id, flush = nudges[0].route_id, nudges[0].flush
             body = _message(f"flushed.{route_id}", route_id, (flush,), immutable=True)
@@ -98,6 +107,15 @@ class Messages:
             return
         for nudge in nudges:
             _deliver_message(nudge).apply_async()
+
+
+# What could not be sent was only a nudge: the next sweep does what the message would have.
+@contextmanager
+def _let_go() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        logger.warning("Fleet not nudged: %s", error)
 
 
 def _deliver_message(nudge: Nudge, *, ignore_result: bool = True) -> Signature:
@@ -110,7 +128,7 @@ def _message(task: str, route_id: str, args: tuple[str, ...], **options: Any) ->
         task,
         args,
         queue=_queue(route_id),
-        priority=PRIORITIES[table().route(route_id).priority],
+        priority=_priority(route_id),
         **options,
     )
 
@@ -120,6 +138,11 @@ def served_by(queues: Iterable[str]) -> list[str]:
     names = list(queues)
     routes = [route.route_id for route in table().by_priority() if _queue(route.route_id).name in names]
     return [f"@{name}" for name in names] + routes
+
+
+@cache
+def _priority(route_id: str) -> int:
+    return priority(table().route(route_id).priority, broker_beside(require_state_url()))
 
 
 @cache
@@ -247,6 +270,7 @@ def _check_broker(**_: Any) -> None:
     try:
         store().check(volatile=settings().volatile)
         store().mark()
+        check(broker_beside(require_state_url()))
     except CandlefleetError as error:
         raise SystemExit(f"candlefleet: {error}") from None
 

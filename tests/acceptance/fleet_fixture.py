@@ -20,6 +20,7 @@ import pytest
 
 from destinations import load_routes
 from router.table import RouteTable
+from tests.acceptance.brokers import broker_of_the_run
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.producer import Producer
 from workers.report import Report, RouteReport, report
@@ -186,9 +187,10 @@ def json_rows(folder: Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Crew:
-    """One worker for every queue, and Beat, over a Redis of their own."""
+    """One worker for every queue, and Beat, over a Redis and perhaps a RabbitMQ of their own."""
 
-    url: str
+    url: str  #: of the Redis
+    broker: str  #: of what carries the messages
     folder: Path
     exports: Path
     environment: Mapping[str, str]
@@ -233,21 +235,25 @@ class Crew:
 
 
 @contextlib.contextmanager
-def crew_at_work(folder: Path, routes: Path, without: Sequence[str] = (), **changes: str) -> Iterator[Crew]:
+def crew_at_work(
+    folder: Path, routes: Path, without: Sequence[str] = (), broker: str = "", **changes: str
+) -> Iterator[Crew]:
     """Start a crew and wait until it serves every route; stop it at the end, Redis last.
 
     Args:
         folder: Where everything lies that it writes.
         routes: The routes file.
         without: Destinations whose queues it leaves to others.
+        broker: URL of what carries the messages; that of the run otherwise.
         changes: Settings other than those of `QUICK`.
     """
     exports = folder / "exports"
     with contextlib.ExitStack() as stack:
         exports.mkdir(parents=True)
         redis = stack.enter_context(EmbeddedRedis(folder, memory=256 << 20))
+        broker = broker or stack.enter_context(broker_of_the_run(redis.url))
         environment = clean_environment(
-            CANDLEFLEET_BROKER_URL=redis.url,
+            **urls(broker, redis.url),
             CANDLEFLEET_DIR=str(folder),
             CANDLEFLEET_ROUTES=str(routes),
             CANDLEFLEET_EXPORTS=str(exports),
@@ -262,10 +268,17 @@ def crew_at_work(folder: Path, routes: Path, without: Sequence[str] = (), **chan
         stack.callback(close_all, table)
         process = stack.enter_context(running(worker, folder / "worker.log", environment))
         stack.enter_context(running([*CELERY, "beat", "-l", "WARNING"], folder / "beat.log", environment))
-        producer = stack.enter_context(Producer(redis.url))
+        with configured(environment):
+            producer = stack.enter_context(Producer(redis.url))
         wanted = {"@router", *(r for r in table.route_ids if table.destination_name(r) in names)}
         until(lambda: wanted <= set(store.served()), "every route is served")
-        yield Crew(redis.url, folder, exports, environment, store, table, producer, process.pid)
+        yield Crew(redis.url, broker, folder, exports, environment, store, table, producer, process.pid)
+
+
+def urls(broker: str, redis: str) -> dict[str, str]:
+    """Return the settings of a fleet with this broker, whose state this Redis holds."""
+    state = {} if broker == redis else {"CANDLEFLEET_STATE_URL": redis}
+    return {"CANDLEFLEET_BROKER_URL": broker} | state
 
 
 def load_table(routes: Path, exports: Path) -> RouteTable:

@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import redis
 
+from tests.acceptance.brokers import broker_of_the_run
 from tests.acceptance.fleet_fixture import (
     CANDLEFLEET,
     alive,
@@ -264,11 +265,14 @@ class Up(NamedTuple):
 def up(folder: Path) -> Iterator[Up]:
     """Start a fleet of one route, and wait until it says that it is up."""
     (folder / "routes.py").write_text(ROUTES)
-    environment = clean_environment(
-        CANDLEFLEET_DIR=str(folder / "fleet"), CANDLEFLEET_EXPORTS=str(folder / "out")
-    )
     log = folder / "up.log"
-    with running([*CANDLEFLEET, "up", "--no-flower"], log, environment) as process:
+    with ExitStack() as stack:
+        environment = clean_environment(
+            CANDLEFLEET_BROKER_URL=stack.enter_context(broker_of_the_run("")),
+            CANDLEFLEET_DIR=str(folder / "fleet"),
+            CANDLEFLEET_EXPORTS=str(folder / "out"),
+        )
+        process = stack.enter_context(running([*CANDLEFLEET, "up", "--no-flower"], log, environment))
         until(lambda: "Ctrl-C stops everything" in log.read_text(), "the fleet is up")
         members = descendants(process.pid)
         try:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.acceptance.brokers import broker_of_the_run
 from tests.acceptance.fleet_fixture import (
     CANDLEFLEET,
     CELERY,
@@ -21,6 +22,7 @@ from tests.acceptance.fleet_fixture import (
     run,
     running,
     until,
+    urls,
 )
 from tests.make import make_frame
 from workers.fleet_delivery import FleetDelivery
@@ -124,13 +126,20 @@ def test_many_small_writes_cost_few_messages(crew):
     assert log.read_text().count("Task deliver.tens[") - before <= 6
 
 
-def test_a_clean_stop_leaves_pending_points_for_the_next_start(crew, tmp_path):
-    environment = crew.environment | {"CANDLEFLEET_BROKER_URL": crew.url.removesuffix("0") + "1"}
+@pytest.fixture
+def elsewhere(crew) -> Iterator[dict[str, str]]:
+    """Give the environment of a fleet of the same routes with another Redis, and another broker."""
+    url = crew.url.removesuffix("0") + "1"
+    with broker_of_the_run(url) as broker:
+        yield crew.environment | urls(broker, url)
+
+
+def test_a_clean_stop_leaves_pending_points_for_the_next_start(crew, elsewhere, tmp_path):
     worker = [*CELERY, "worker", "-Q", "router,maint,destinations.thousands", "-c", "1", *QUIET]
     before = len(writes(crew, "thousands"))
-    with contextlib.closing(Producer(environment["CANDLEFLEET_BROKER_URL"])) as producer:
+    with configured(elsewhere), contextlib.closing(Producer()) as producer:
         store = producer._store
-        with running(worker, tmp_path / "first.log", environment):
+        with running(worker, tmp_path / "first.log", elsewhere):
             producer.send_batch(make_frame(3, source="thousands"))
             until(lambda: report(store).owed == 3, "they wait for their batch")
         found = report(store)
@@ -138,7 +147,7 @@ def test_a_clean_stop_leaves_pending_points_for_the_next_start(crew, tmp_path):
         assert len(writes(crew, "thousands")) == before
 
         producer.flush_batches()
-        with running(worker, tmp_path / "second.log", environment):
+        with running(worker, tmp_path / "second.log", elsewhere):
             until(lambda: report(store).at_rest, "the next start delivers them")
     assert sizes(crew, "thousands")[before:] == [3]
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from tests.acceptance.brokers import over_rabbitmq
 from tests.acceptance.fleet_fixture import CANDLEFLEET
 from tests.faults import disks
 from tests.faults.broken import VARIANTS
@@ -30,6 +31,7 @@ AVAILABLE = {
     "root": disks.mountable,
     "strace": lambda: shutil.which("strace") is not None,
     "faketime": clocks.LIBRARY.exists,
+    "rabbitmq": over_rabbitmq,
 }
 
 #: A few for a first look: the turns of each.
@@ -38,6 +40,8 @@ SHORT: Final = {
     "destination resets, is away, refuses": (1, 8),
     "nudges doubled, reordered, late, lost, invented": (0,),
     "Redis killed, started again": (0,),
+    "RabbitMQ killed, started again": (0,),
+    "RabbitMQ killed, started anew and empty": (0,),
 }
 
 
@@ -178,7 +182,8 @@ def _chosen(asked: argparse.Namespace) -> list[tuple[Fault, Sequence[int]]]:
         return [(fault, shown.turns) for fault in FAULTS if fault.name == shown.fault]
     faults = [fault for fault in FAULTS if asked.only.lower() in fault.name.lower()]
     if asked.short:
-        return [(fault, SHORT[fault.name]) for fault in faults if fault.name in SHORT]
+        chosen = [fault for fault in faults if fault.name in SHORT and AVAILABLE[fault.needs]()]
+        return [(fault, SHORT[fault.name]) for fault in chosen]
     most = asked.injections or max(fault.injections for fault in FAULTS)
     return [(fault, asked.turns or range(min(most, fault.injections))) for fault in faults]
 

@@ -14,10 +14,13 @@ from typing import Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from router.errors import FleetUnreachableError
-from tests.acceptance.fleet_fixture import alive, close_all, configured, descendants, until
+from tests.acceptance.brokers import over_rabbitmq
+from tests.acceptance.fleet_fixture import alive, close_all, configured, descendants, until, urls
 from tests.faults import disks
+from tests.faults.mail import RabbitMail, RedisMail
 from tests.faults.producing import ProducerProcess
 from tests.faults.proxy import Proxy
+from tests.servers.rabbitmq import RabbitMQ, own_rabbitmq
 from workers.embedded import EmbeddedRedis
 from workers.report import Report, report
 from workers.settings import settings
@@ -154,6 +157,7 @@ class Scene:
         self.frozen: list[Throughput] = []
         self.resting: set[str] = set()  #: members that stay away when they ended
         self.leaving: set[int] = set()  #: main processes that were asked to stop
+        self.rabbitmq: RabbitMQ | None = None  #: where that is the broker
         self._stack = contextlib.ExitStack()
         self._mending = threading.Lock()
         self._closing = threading.Event()
@@ -174,6 +178,9 @@ class Scene:
         self.proxy = Proxy(urlsplit(self.redis.url).port)
         self._stack.callback(self.proxy.close)
         url = self.redis.url.replace(f":{urlsplit(self.redis.url).port}/", f":{self.proxy.port}/")
+        if over_rabbitmq():
+            self.rabbitmq = self._stack.enter_context(own_rabbitmq())
+        self.broker_url = self.rabbitmq.url if self.rabbitmq else url
         self._stack.enter_context(configured(self._environment(url)))
         self.fleet = Fleet(settings(), flower=False)
         self._stack.callback(close_all, self.fleet.table)
@@ -181,6 +188,7 @@ class Scene:
         self.fleet.start().redis.close()
         self.store = Store.connect(self.redis.url)
         self._stack.callback(self.store.redis.close)
+        self.mail = RabbitMail(self.broker_url) if self.rabbitmq else RedisMail(self.store)
         self.feeder = Feeder(ProducerProcess(os.environ, self.logs / "producer.log"), self.dice)
         self._stack.callback(self.feeder.close)
         self.feeder.start()
@@ -190,7 +198,7 @@ class Scene:
 
     def _environment(self, url: str) -> dict[str, str]:
         return {
-            "CANDLEFLEET_BROKER_URL": url,
+            **urls(self.broker_url, url),
             "CANDLEFLEET_DIR": str(self.folder / "fleet"),
             "CANDLEFLEET_ROUTES": str(Path(__file__).with_name("scene_routes.py")),
             "CANDLEFLEET_EXPORTS": str(self.exports),

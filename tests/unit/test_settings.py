@@ -9,7 +9,7 @@ import pytest
 
 from router.errors import ConfigError
 from workers import settings as module
-from workers.settings import broker_url, require_broker_url, settings
+from workers.settings import broker_beside, broker_url, require_state_url, settings, state_url
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,12 @@ def test_a_variable_of_something_else_is_left_alone(monkeypatch: pytest.MonkeyPa
         ("LINGER", "11"),
         ("VOLATILE", "perhaps"),
         ("FLOWER_PORT", "65536"),
-        ("BROKER_URL", "amqp://localhost"),
+        ("BROKER_URL", "kafka://localhost"),
+        ("BROKER_URL", "localhost:6379"),
+        ("BROKER_URL", "amqp://localhost:port"),
+        ("BROKER_URL", "amqp://"),
+        ("STATE_URL", "amqp://localhost"),
+        ("STATE_URL", "redis://localhost:99999"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_one_error_with_the_name_of_its_variable(
@@ -120,7 +125,7 @@ def test_an_error_about_something_else_does_not_tell_the_password(
 
 
 def test_an_error_about_the_broker_does_not_tell_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    error = refused(monkeypatch, CANDLEFLEET_BROKER_URL="amqp://user:tell-nobody@localhost")
+    error = refused(monkeypatch, CANDLEFLEET_BROKER_URL="amqp://user:tell-nobody@localhost:port")
     assert "tell-nobody" not in f"{error!r} {error}"
 
 
@@ -130,7 +135,7 @@ def test_an_error_about_the_broker_does_not_tell_its_password(monkeypatch: pytes
 def test_without_a_broker_the_error_says_how_to_get_one(tmp_path: Path) -> None:
     assert broker_url() is None
     with pytest.raises(ConfigError, match="candlefleet up") as caught:
-        require_broker_url()
+        require_state_url()
     assert (caught.value.code, caught.value.where) == ("broker.missing", "CANDLEFLEET_BROKER_URL")
 
 
@@ -141,10 +146,56 @@ def test_the_embedded_redis_of_the_folder_is_the_broker(
         return "redis://:password@127.0.0.1:7/0" if folder == tmp_path else None
 
     monkeypatch.setattr("workers.embedded.running_url", running)
-    assert require_broker_url() == "redis://:password@127.0.0.1:7/0"
+    assert require_state_url() == "redis://:password@127.0.0.1:7/0"
 
 
 def test_a_configured_broker_goes_before_the_embedded_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.embedded.running_url", lambda _: "redis://127.0.0.1:7/0")
     monkeypatch.setenv("CANDLEFLEET_BROKER_URL", "rediss://elsewhere:6380/1")
-    assert require_broker_url() == "rediss://elsewhere:6380/1"
+    assert require_state_url() == "rediss://elsewhere:6380/1"
+
+
+# -- messages here, state there -------------------------------------------------------------------
+
+
+def test_a_redis_that_is_the_broker_holds_the_state_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANDLEFLEET_BROKER_URL", "redis://here:6379/0")
+    assert (broker_url(), state_url()) == ("redis://here:6379/0", "redis://here:6379/0")
+    assert broker_beside("redis://there/1") == "redis://there/1"
+
+
+def test_a_redis_for_the_state_alone_carries_the_messages_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANDLEFLEET_STATE_URL", "redis://here:6379/0")
+    assert (broker_url(), state_url()) == ("redis://here:6379/0", "redis://here:6379/0")
+
+
+@pytest.mark.parametrize("url", ["amqp://user:word@rabbit//", "amqps://rabbit:5671/candles"])
+def test_a_rabbitmq_carries_messages_and_a_redis_holds_the_state(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("CANDLEFLEET_BROKER_URL", url)
+    monkeypatch.setenv("CANDLEFLEET_STATE_URL", "redis://here:6379/0")
+    assert (broker_url(), state_url()) == (url, "redis://here:6379/0")
+    assert broker_beside("redis://there/1") == url
+
+
+def test_a_rabbitmq_goes_with_the_embedded_redis_of_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.embedded.running_url", lambda _: "redis://127.0.0.1:7/0")
+    monkeypatch.setenv("CANDLEFLEET_BROKER_URL", "amqp://rabbit")
+    assert (broker_url(), require_state_url()) == ("amqp://rabbit", "redis://127.0.0.1:7/0")
+
+
+def test_a_rabbitmq_without_a_redis_is_an_error_that_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CANDLEFLEET_BROKER_URL", "amqp://rabbit")
+    with pytest.raises(ConfigError, match="RabbitMQ carries messages and keeps nothing else") as caught:
+        require_state_url()
+    assert (caught.value.code, caught.value.where) == ("state.missing", "CANDLEFLEET_STATE_URL")
+
+
+def test_two_redis_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = {"CANDLEFLEET_BROKER_URL": "redis://here", "CANDLEFLEET_STATE_URL": "redis://:tell-nobody@there"}
+    error = refused(monkeypatch, **urls)
+    assert "leave state_url out" in str(error)
+    assert "tell-nobody" not in f"{error!r} {error}"

@@ -102,7 +102,7 @@ def send_files(
 
     Args:
         files: Their paths; `-` is standard input.
-        url: The broker; None: the one of the settings.
+        url: The fleet's Redis; None: the one of the settings.
         format_: Their format; None: by their content and name.
         layout: What they do not say themselves.
         again: Send as new what was sent before.

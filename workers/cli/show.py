@@ -18,7 +18,7 @@ from workers.broker import client, messages
 from workers.cli import screen
 from workers.envelope import QUEUE
 from workers.report import Report, report
-from workers.settings import require_broker_url, settings
+from workers.settings import broker_beside, require_state_url, settings
 from workers.store import Store
 from workers.unknown_routes import advice
 
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 def connect() -> Store:
     """Return the store of the fleet that the settings name."""
     s = settings()
-    return Store.connect(require_broker_url(), memory=s.memory, remember=s.remember)
+    return Store.connect(require_state_url(), memory=s.memory, remember=s.remember)
 
 
 def known_routes(path: Path | None = None) -> RouteTable | None:
@@ -101,7 +101,7 @@ def _route_table(found: Report) -> Table:
 def _queues(found: Report) -> dict[str, dict[str, int | bool]]:
     """Return of each queue the messages in it, the points its routes owe, and whether a worker is there."""
     by_queue = {f"destinations.{route.destination}": route for route in found.routes if route.destination}
-    waiting = messages(client(require_broker_url()), ["router", "maint", QUEUE, *by_queue])
+    waiting = messages(client(broker_beside(require_state_url())), ["router", "maint", QUEUE, *by_queue])
     served = {name: route.served for name, route in by_queue.items()} | {QUEUE: found.door_served}
     return {
         name: {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.fault import Fault
-from tests.faults.matrix import brokers, clocks, doors, files, kills, nudges, troubles
+from tests.faults.matrix import brokers, clocks, doors, files, kills, nudges, rabbits, troubles
 
 FAULTS: tuple[Fault, ...] = (
     *kills.FAULTS,
@@ -12,5 +12,6 @@ FAULTS: tuple[Fault, ...] = (
     *doors.FAULTS,
     *nudges.FAULTS,
     *brokers.FAULTS,
+    *rabbits.FAULTS,
     *clocks.FAULTS,
 )

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
+from tests.acceptance.brokers import over_rabbitmq
 from tests.acceptance.fleet_fixture import until
 from tests.faults.fault import Fault
 from tests.faults.scene import Scene
 from tests.faults.send_batches import make_bars
-from tests.make_messages import MALFORMED, TOO_MANY, UNREADABLE, make_message
+from tests.make_messages import MALFORMED, TOO_MANY, UNREADABLE, as_amqp, make_message
 from workers.envelope import QUEUE
 from workers.store import PREFIX
 
@@ -29,7 +30,9 @@ CHOSEN = (
     *("S056-object", "S062", "S063", "S064", "S068", "S069", "content type missing", "body missing"),
     *("not base64", "id missing", "delivery tag missing", "eta a word"),
 )
-MESSAGES = (*UNREADABLE, *(one for one in MALFORMED if one[0] in CHOSEN))
+MESSAGES = [*UNREADABLE, *(one for one in MALFORMED if one[0] in CHOSEN)]
+if over_rabbitmq():  # which can carry some only
+    MESSAGES = [one for one in MESSAGES if as_amqp(one[1])]
 
 
 def at_the_stream(scene: Scene, turn: int) -> str:
@@ -47,12 +50,11 @@ def at_the_stream(scene: Scene, turn: int) -> str:
 def at_the_queue(scene: Scene, turn: int) -> str:
     """Send a message that is none to the queue for Celery messages, between two that are."""
     name, raw, code = MESSAGES[turn % len(MESSAGES)]
-    redis = scene.store.redis
 
     def send_good(text: str, name: str) -> None:
-        redis.lpush(QUEUE, make_message(json.loads(text), headers__id=name))
+        scene.mail.push(QUEUE, make_message(json.loads(text), headers__id=name))
 
-    _between_good_ones(scene, turn, send_good, lambda: redis.lpush(QUEUE, raw), f"queue {QUEUE}", code)
+    _between_good_ones(scene, turn, send_good, lambda: scene.mail.push(QUEUE, raw), f"queue {QUEUE}", code)
     return f"{name} {code}"
 
 

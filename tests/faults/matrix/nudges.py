@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 from tests.acceptance.fleet_fixture import CELERY, running, until
 from tests.faults.fault import Fault
@@ -12,64 +13,51 @@ from tests.faults.scene import REPOSITORY, Scene, kill_family, send_signal
 from workers.broker import client, queue
 from workers.store import PREFIX
 
-#: Celery keeps a list for each priority: a queue's name and, for all but the highest, one of these.
-PRIORITIES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
-
 
 @contextlib.contextmanager
-def waiting(scene: Scene, name: str) -> Iterator[dict[str, list[bytes]]]:
-    """Stop a worker until messages wait in its queue, and give them; it goes on afterwards."""
+def waiting(scene: Scene, name: str) -> Iterator[list[Any]]:
+    """Stop a worker until messages wait in its queue, and give them, taken out; it goes on afterwards."""
     pid, of = scene.leader(name), "router" if name == "router" else f"destinations.{name}"
     send_signal(pid, signal.SIGSTOP)
     try:
-        yield until(lambda: _messages(scene, of), f"messages wait for {name}", within=40, every=0.01)
+        yield until(lambda: scene.mail.take(of), f"messages wait for {name}", within=40, every=0.01)
     finally:
         send_signal(pid, signal.SIGCONT)
 
 
-def _messages(scene: Scene, name: str) -> dict[str, list[bytes]]:
-    lists = {name + priority: scene.store.redis.lrange(name + priority, 0, -1) for priority in PRIORITIES}
-    return {key: messages for key, messages in lists.items() if messages}
-
-
 def doubled(scene: Scene, name: str) -> None:
-    with waiting(scene, name) as lists:
-        for key, messages in lists.items():
-            scene.store.redis.lpush(key, *messages)
+    with waiting(scene, name) as messages:
+        scene.mail.put(messages * 2)
 
 
 def reordered(scene: Scene, name: str) -> None:
     _invent(scene, name)
-    with waiting(scene, name) as lists:
-        for key, messages in lists.items():
-            scene.dice.shuffle(messages)
-            with scene.store.redis.pipeline() as pipe:
-                pipe.delete(key)
-                pipe.lpush(key, *messages)
-                pipe.execute()
+    with waiting(scene, name) as messages:
+        scene.dice.shuffle(messages)
+        scene.mail.put(messages)
 
 
 def late(scene: Scene, name: str) -> None:
-    with waiting(scene, name) as lists:
-        scene.store.redis.delete(*lists)
+    with waiting(scene, name) as messages:
+        pass
     scene.rest(scene.dice.uniform(0.5, 3.0))
-    for key, messages in lists.items():
-        scene.store.redis.lpush(key, *messages)
+    scene.mail.put(messages)
 
 
 def lost(scene: Scene, name: str) -> None:
-    with waiting(scene, name) as lists:
-        scene.store.redis.delete(*lists)
+    with waiting(scene, name):
+        pass
 
 
 def invented(scene: Scene, name: str) -> None:
-    with waiting(scene, name):
+    with waiting(scene, name) as messages:
+        scene.mail.put(messages)
         _invent(scene, name)
 
 
 def _invent(scene: Scene, name: str) -> None:
     parts = [part.decode() for part in scene.store.redis.zrange(f"{PREFIX}parts", 0, -1)]
-    with client(scene.redis.url) as sender:
+    with client(scene.broker_url) as sender:
         for part in ("01J0000000000000000000NONE-1", *parts):
             sender.send_task("deliver.csv", (part,), {"rows": 1}, queue=queue("destinations.csv"))
         for _ in range(5):
