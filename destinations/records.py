@@ -229,6 +229,10 @@ class Records:
         (first,) = self.db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
         return str(first)
 
+    def remember(self, key: str, value: str) -> None:
+        """Record what is said of something now."""
+        self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
+
     # -- moves ----------------------------------------------------------------------------------
 
     def moves(self) -> list[Move]:

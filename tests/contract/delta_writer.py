@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from destinations.delta import AnalyticsEngineDestination, DeltaFolder
-from destinations.delta_ledger import DeltaLedger
+from destinations.delta import AnalyticsEngineDestination
+from destinations.delta_files import DeltaFiles
+from destinations.delta_table import DeltaTable
 from tests.make import make_batch
 
 
@@ -29,10 +30,10 @@ def main(root: Path, batches: int, step: str) -> None:
     """Write that many batches of 10 points, each in two cuttings that overlap."""
     destination = AnalyticsEngineDestination(root)
     destination.open()
-    if step == "noting":
-        DeltaLedger._note = deadly(DeltaLedger._note, before=False)  # type: ignore[method-assign]
-    elif step in ("before_append", "after_append"):
-        DeltaFolder.append = deadly(DeltaFolder.append, before=step == "before_append")  # type: ignore[method-assign]
+    if step == "adding":
+        DeltaFiles.add = deadly(DeltaFiles.add, before=False)  # type: ignore[method-assign]
+    elif step in ("before_commit", "after_commit"):
+        DeltaTable.commit = deadly(DeltaTable.commit, before=step == "before_commit")  # type: ignore[method-assign]
     for number in range(batches):
         batch = make_batch(10, source=f"exchange-{number}", batch_id=f"batch-{number}")
         destination.write_batch(batch.slice(3, 10))

@@ -24,7 +24,7 @@ def start(root: Path, batches: int, step: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=REPOSITORY)
 
 
-@pytest.mark.parametrize("step", ["noting", "before_append", "after_append"])
+@pytest.mark.parametrize("step", ["adding", "before_commit", "after_commit"])
 def test_table_holds_every_row_once_when_its_writer_is_killed(tmp_path: Path, step: str):
     assert start(tmp_path, 1, step).wait() == -signal.SIGKILL
     assert start(tmp_path, 1, "none").wait() == 0
