@@ -102,6 +102,10 @@ class DataDestination(ABC):
         """
         return None
 
+    def maintenance(self) -> Maintenance | None:
+        """Return what `candlefleet maintain` does here; None: there is nothing to keep up."""
+        return None
+
     def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
         """Forget which rows of old, settled batches were written; return of how many.
 
@@ -115,10 +119,6 @@ class DataDestination(ABC):
             still_owed: Says which of some batches must not be forgotten.
         """
         return 0
-
-    def maintenance(self) -> Maintenance | None:
-        """Return what `candlefleet maintain` does here; None: there is nothing to keep up."""
-        return None
 
     def __str__(self) -> str:
         return type(self).__name__
