@@ -22,6 +22,7 @@ CASES: Final = (
     "matching",
     "encoders",
     "datasets",
+    "delta",
     "sql",
     "kafka",
     "influxdb",

@@ -76,7 +76,8 @@ def read_delta(root: Path) -> list[Row]:
 
 def scan_listed(file: str, by: list[str]) -> pl.LazyFrame:
     """Return what Polars reads in one file of a Delta table, what its folders say included."""
-    return pl.scan_parquet(file, hive_partitioning=bool(by))
+    types = {name: {"date": pl.Date, "year": pl.Int32}.get(name, pl.String) for name in by}
+    return pl.scan_parquet(file, hive_partitioning=bool(by), hive_schema=types or None)
 
 
 def read_sql(url: str, table: str) -> list[Row]:
