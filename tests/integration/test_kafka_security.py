@@ -14,7 +14,7 @@ from kafka.protocol.sasl import SaslAuthenticateRequest
 from destinations import KafkaDestination
 from router.errors import UnavailableError
 from tests.make import make_batch
-from tests.servers.certificate import make_certificate
+from tests.servers.certificates import CA, STRANGER
 from tests.servers.kafka import closes, guarded_kafka, messages, own_kafka
 
 PASSWORD = "s3cr3t"
@@ -27,11 +27,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Give the address of a broker that clients reach by TLS alone, and the file of its authority."""
-    authority, context = make_certificate(tmp_path_factory.mktemp("secured"))
-    with guarded_kafka(context) as (server, _):
-        yield server.address, authority
+def secured() -> Iterator[tuple[str, Path]]:
+    """Give the address of a broker that clients reach by TLS alone, and the folder of certificates."""
+    with guarded_kafka(tls=True) as (server, _):
+        yield server.address, server.folder
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +51,18 @@ def kept_out(address: str, **security) -> str:
 
 
 def test_points_arrive_by_tls(secured):
-    address, authority = secured
-    batch, security = make_batch(20), {"security_protocol": "SSL", "ssl_cafile": str(authority)}
+    address, folder = secured
+    batch, authority = make_batch(20), str(folder / CA)
+    security = {"security_protocol": "SSL", "ssl_cafile": authority}
     with closing(KafkaDestination(address, "bars", **security)) as destination:
         destination.write_batch(batch)
-    by_tls = {"security.protocol": "ssl", "ssl.ca.location": str(authority)}
+    by_tls = {"security.protocol": "ssl", "ssl.ca.location": authority}
     assert closes(messages(address, "bars", by_tls)) == [point.close for point in batch]
 
 
-def test_a_server_that_nobody_vouches_for_is_not_written_to(secured, tmp_path):
-    other, _ = make_certificate(tmp_path)
-    said = kept_out(secured[0], security_protocol="SSL", ssl_cafile=str(other))
+def test_a_server_that_nobody_vouches_for_is_not_written_to(secured):
+    address, folder = secured
+    said = kept_out(address, security_protocol="SSL", ssl_cafile=str(folder / STRANGER))
     assert "CERTIFICATE_VERIFY_FAILED" in said
     assert "mend security_protocol and ssl_cafile" in said
 

