@@ -24,6 +24,7 @@ CASES: Final = (
     "datasets",
     "delta",
     "sql",
+    "influxdb",
     "rabbitmq",
     "redis_stream",
     "memory",

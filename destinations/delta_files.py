@@ -91,6 +91,7 @@ class DeltaFiles(Files):
             self._mend()
         self._table.prepare(begun=begun)
         self._sync_log()
+        self._check(self._table.last(self._application()))
         self._settle()
 
     def add(self, writes: Sequence[FileWrite]) -> None:
@@ -113,10 +114,10 @@ class DeltaFiles(Files):
     # -- commits --------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        pending, application = self._pending(), self._records.agree("application", _new_name())
-        if not pending:
+        if not (pending := self._pending()):
             return
-        last, newest = self._table.last(application), max(pending)
+        application, newest = self._application(), max(pending)
+        last = self._table.last(application)
         self._check(last)
         adds = [add for number, added in pending.items() if number > last for add in added]
         if adds:
@@ -129,6 +130,9 @@ class DeltaFiles(Files):
     def _pending(self) -> dict[int, list[Add]]:
         found = self._records.db.execute("SELECT number, adds FROM commits ORDER BY number")
         return {number: [Add(*add) for add in json.loads(adds)] for number, adds in found}
+
+    def _application(self) -> str:
+        return self._records.agree("application", f"candlefleet/{uuid.uuid4().hex}")
 
     def _committed(self) -> int:
         return int(self._records.agree("committed", "-1"))
@@ -207,7 +211,3 @@ class DeltaLedger(Ledger):
 def _named(name: str, mark: str) -> str:
     path = PurePosixPath(name)
     return str(path.with_name(f"{path.stem}-{mark}{path.suffix}"))
-
-
-def _new_name() -> str:
-    return f"candlefleet/{uuid.uuid4().hex}"

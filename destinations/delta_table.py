@@ -121,27 +121,30 @@ class DeltaTable:
             ) from error
 
     def _compare(self, table: Any) -> None:
-        ours = {field.name: field.type for field in self._delta.Schema.from_arrow(self.schema).fields}
         theirs = {field.name: field for field in table.schema().fields}
-        for name, wanted in ours.items():
+        for name, wanted in self._fields().items():
             found = theirs[name].type if name in theirs else "missing"
-            if found != wanted:
-                message = f"{self._path}: column {name} is {found}, not {wanted}"
+            if found != wanted.type:
+                message = f"{self._path}: column {name} is {found}, not {wanted.type}"
                 raise ConfigError("table.column", "path", message)
         by = table.metadata().partition_columns
         if by != self._by:
             message = f"{self._path} is partitioned by {by}, not {self._by}"
             raise ConfigError("table.partition", "partition_by", message)
-        self._refuse_rules(table, [field for name, field in theirs.items() if name not in ours])
+        self._refuse_rules(table)
 
-    def _refuse_rules(self, table: Any, others: Sequence[Any]) -> None:
+    def _refuse_rules(self, table: Any) -> None:
+        always = {name for name, field in self._fields().items() if not field.nullable}
         rules = [key for key in table.metadata().configuration if key.startswith(_RULES)]
         for field in table.schema().fields:
             rules += [f"{rule} of {field.name}" for rule in _COLUMN_RULES & field.metadata.keys()]
-        rules += [f"NOT NULL of {field.name}" for field in others if not field.nullable]
+            rules += [] if field.nullable or field.name in always else [f"NOT NULL of {field.name}"]
         if rules:
             message = f"{self._path} has a rule that is not kept here, {rules[0]}: choose a table without"
             raise ConfigError("table.rule", "path", message)
+
+    def _fields(self) -> dict[str, Any]:
+        return {field.name: field for field in self._delta.Schema.from_arrow(self.schema).fields}
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
 from io import BytesIO
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from destinations.revisions import acceptance, newest
 from destinations.sql_tables import ACCEPTANCE, POINT_COLUMNS
 from router.batch import PointBatch
-
-Numbers = npt.NDArray[np.int64]
 
 #: Text that sorts as time does, and that SQLite's own functions read.
 _SQLITE_TIME: Final = "%Y-%m-%d %H:%M:%S%.6f+00:00"
@@ -29,36 +24,13 @@ def newest_rows(batch: PointBatch) -> pl.DataFrame:
     The highest acceptance number is the newest, then the highest row of that batch. Rows of a batch that
     no fleet accepted are as new as the moment; indicators are JSON text.
     """
-    now = time.time_ns() // 1000
-    number = _per_row((part.number or now + at, len(part.rows)) for at, part in enumerate(batch.parts))
-    row = np.concatenate([part.rows.positions for part in batch.parts]).astype(np.int64)
-    kept = _newest(batch, number, row)
+    number, row = acceptance(batch)
     frame = batch.frame.with_columns(
         pl.Series(ACCEPTANCE[0], number), pl.Series(ACCEPTANCE[1], row), encode_indicators(batch.frame)
     )
+    # By identity: the one order in which transactions never wait for each other.
+    kept = newest(batch, number, row)
     return frame[kept].select(*POINT_COLUMNS, *ACCEPTANCE)
-
-
-# Positions of the rows to keep, by identity: the one order in which transactions never wait for each other.
-# Words are compared once each, and then their ranks: sorting the text itself takes ten times as long.
-def _newest(batch: PointBatch, number: Numbers, row: Numbers) -> Numbers:
-    timestamp = batch.frame["timestamp"].to_physical().to_numpy()
-    keys = [timestamp, *(_ranks(batch, name) for name in ("timeframe", "symbol", "source"))]
-    order: Numbers = np.lexsort([row, number, *keys])
-    differs = np.zeros(len(order), dtype=np.bool_)
-    differs[-1:] = True
-    for key in keys:
-        ordered = key[order]
-        differs[:-1] |= ordered[1:] != ordered[:-1]
-    return order[differs]
-
-
-def _ranks(batch: PointBatch, name: str) -> Numbers:
-    column = batch.dictionary(name)
-    words = np.array(column.dictionary.to_pylist(), dtype=np.str_)
-    _, rank = np.unique(words, return_inverse=True)
-    ranks: Numbers = rank.astype(np.int64)[column.indices.to_numpy()]
-    return ranks
 
 
 def encode_indicators(frame: pl.DataFrame) -> pl.Series:
@@ -89,8 +61,3 @@ def values(rows: pl.DataFrame, dialect: str) -> list[tuple[Any, ...]]:
     elif dialect != "postgresql":
         rows = rows.with_columns(moment.dt.replace_time_zone(None))
     return list(zip(*(column.to_list() for column in rows), strict=True))
-
-
-def _per_row(numbers: Iterable[tuple[int, int]]) -> Numbers:
-    numbers, counts = zip(*numbers, strict=True)
-    return np.repeat(np.array(numbers, dtype=np.int64), counts)

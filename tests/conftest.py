@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from router.errors import ConfigError
-from tests.servers import postgres, rabbitmq, redis
+from tests.servers import influx, postgres, rabbitmq, redis
+from tests.servers.influx import Access, own_influx
 from tests.servers.kafka import kafka_at_hand
 from tests.servers.postgres import own_postgres
 from tests.servers.rabbitmq import own_rabbitmq
@@ -73,6 +74,16 @@ def kafka_address() -> Iterator[str]:
     """Give the address of a Kafka broker; tests name topics of their own in it."""
     with kafka_at_hand() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def influx_access() -> Iterator[Access]:
+    """Give the way into a bucket of InfluxDB; tests name measurements of their own in it."""
+    if found := influx.given():
+        yield found
+        return
+    with own_influx() as server:
+        yield server.access
 
 
 @pytest.fixture(scope="session")

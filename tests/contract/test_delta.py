@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable as Reader
-from deltalake import Field, QueryBuilder, write_deltalake
+from deltalake import Field, QueryBuilder, Schema, write_deltalake
 
 from destinations import AnalyticsEngineDestination
 from destinations.delta_files import DeltaFiles
@@ -139,6 +139,7 @@ def test_table_that_is_not_what_it_was_waits_for_a_hand(tmp_path: Path, spoil, a
     for _ in range(2):
         with pytest.raises(UnavailableError, match=answer):
             destination.write_batch(batch)
+    destination.close()
 
     shutil.rmtree(table / "_delta_log", ignore_errors=True)
     shutil.copytree(kept, table / "_delta_log")
@@ -183,6 +184,15 @@ def test_statistics_let_a_reader_skip_no_row(tmp_path: Path):
     for moment in moments:
         wanted = f"timestamp = '{moment:%Y-%m-%dT%H:%M:%S.%f}Z' AND close = 42000.5"
         assert len(reader.execute(f"SELECT symbol FROM bars WHERE {wanted}").read_all()) == 1
+
+
+def test_column_that_must_be_given_and_may_be_absent_is_refused(tmp_path: Path):
+    AnalyticsEngineDestination(tmp_path / "like").open()
+    schema = Reader(tmp_path / "like").schema()
+    fields = [Field(f.name, f.type, nullable=f.name != "volume") for f in schema.fields]
+    Reader.create(tmp_path / "strict", Schema(fields), partition_by=["timeframe", "year"])
+    with pytest.raises(ConfigError, match=r"a rule that is not kept here, NOT NULL of volume"):
+        AnalyticsEngineDestination(tmp_path / "strict").open()
 
 
 def newest_entry(root: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from destinations import (
     CSVDestination,
     DataDestination,
     FeatherDestination,
+    InfluxDBDestination,
     JSONLinesDestination,
     KafkaDestination,
     MemoryDestination,
@@ -34,6 +36,7 @@ from tests.contract.reading import (
     read_csv,
     read_dataset,
     read_delta,
+    read_influx,
     read_jsonl,
     read_kafka,
     read_queue,
@@ -43,6 +46,7 @@ from tests.contract.reading import (
     rows_of,
 )
 from tests.make import make_batch, make_point
+from tests.servers.influx import Access
 from tests.servers.rabbitmq import make_queue
 
 
@@ -56,7 +60,8 @@ class Case:
         read: Gives every row that is there, given the folder and the destination.
         refusing: Makes one that refuses points of the symbol REFUSED; None: it takes every valid point.
         updates: Whether a point that comes again takes the place of the older one.
-        service: The fixture whose server it needs; its URL lies in the folder, in a file of that name.
+        service: The fixture whose server it needs; its URL, or what else leads to
+            it as JSON, lies in the folder, in a file of that name.
         recorded: Whether it can tell later which rows were written.
     """
 
@@ -111,6 +116,10 @@ def own_name(root: Path) -> str:
 
 def postgres_table(root: Path) -> tuple[str, str]:
     return (root / "postgres_url").read_text(), own_name(root)
+
+
+def influx_access(root: Path) -> Access:
+    return Access(*json.loads((root / "influx_access").read_text()))
 
 
 def redis_stream(root: Path) -> tuple[str, str]:
@@ -183,6 +192,14 @@ CASES = [
         service="postgres_url",
     ),
     Case(
+        "influxdb",
+        lambda root: InfluxDBDestination(*influx_access(root), measurement=own_name(root)),
+        lambda root, _: read_influx(influx_access(root), own_name(root)),
+        updates=True,
+        service="influx_access",
+        recorded=False,
+    ),
+    Case(
         "rabbitmq",
         make_rabbitmq,
         lambda root, _: read_queue((root / "rabbitmq_url").read_text(), own_name(root)),
@@ -218,7 +235,8 @@ Read = Callable[[], list[Row]]
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     found: Case = request.param
     if found.service:
-        (tmp_path / found.service).write_text(request.getfixturevalue(found.service))
+        where = request.getfixturevalue(found.service)
+        (tmp_path / found.service).write_text(where if isinstance(where, str) else json.dumps(where))
     return found
 
 
