@@ -24,6 +24,7 @@ CASES: Final = (
     "datasets",
     "delta",
     "sql",
+    "kafka",
     "influxdb",
     "rabbitmq",
     "redis_stream",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import ClassVar
 
 import numpy as np
 
 from destinations.maintenance import Maintenance
+from destinations.pruning import StillOwed
 from router.batch import PointBatch
 from router.errors import Reason
 from router.points import NormalizedDataPoint
@@ -103,6 +105,20 @@ class DataDestination(ABC):
     def maintenance(self) -> Maintenance | None:
         """Return what `candlefleet maintain` does here; None: there is nothing to keep up."""
         return None
+
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget which rows of old, settled batches were written; return of how many.
+
+        What is forgotten and delivered again is written again. A call does a bounded piece of work, so that
+        no write waits long: whoever wants all of it asks until the answer is 0. No lock is held while
+        `still_owed` is asked, and a batch that was written meanwhile is not forgotten. What is on record
+        of a route stays its number. Without a record there is nothing to forget.
+
+        Args:
+            older_than: How long ago a batch was last written; a day is the least that makes sense.
+            still_owed: Says which of some batches must not be forgotten.
+        """
+        return 0
 
     def __str__(self) -> str:
         return type(self).__name__

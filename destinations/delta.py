@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -104,10 +103,6 @@ class AnalyticsEngineDestination(LedgeredDestination):
         from destinations.delta_maintenance import DeltaMaintenance
 
         return DeltaMaintenance(self)
-
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
-        """Forget which rows of old, settled batches were written; return how many batches."""
-        return self.ledger.prune(older_than, still_owed)
 
     def _writes(self, batch: PointBatch) -> list[FileWrite]:
         """Return a file for each folder; it says what the table's log is told of it."""

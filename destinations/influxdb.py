@@ -20,8 +20,8 @@ from destinations.base import DataDestination
 from destinations.influxdb_bucket import BucketPlace, checked_token
 from destinations.influxdb_errors import Answer, connection_errors, error_of, named_lines
 from destinations.influxdb_lines import encode_line_protocol, encode_series
-from destinations.queue_url import checked_tls
 from destinations.revisions import Numbers, acceptance, newest
+from destinations.tls import checked_tls
 from router.batch import PointBatch
 from router.errors import ConfigError, DestinationError, TerminalError
 from router.hidden import scrub

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from router.errors import ConfigError
@@ -58,24 +57,10 @@ class QueueServer:
         return f"{self.scheme}://{user}{self.address}{self.path}"
 
 
-def checked_tls(tls: Mapping[str, Any] | None, scheme: str, allowed: Collection[str]) -> dict[str, Any]:
-    """Return the options for TLS.
-
-    Raises:
-        ConfigError: `tls.unknown` for one that is not there, `tls.scheme` where there is no TLS.
-    """
-    for name in tls or {}:
-        if name not in allowed:
-            message = f"{name!r} is none of {', '.join(allowed)}{nearest(name, allowed)}"
-            raise ConfigError("tls.unknown", "tls", message)
-    if tls and not scheme.endswith("s"):
-        raise ConfigError("tls.scheme", "tls", f"is for {scheme}s://")
-    return dict(tls or {})
-
-
 def _split(url: object) -> SplitResult | None:
     with suppress(ValueError):
-        read = urlsplit(url) if isinstance(url, str) else None
+        read = urlsplit(url.strip()) if isinstance(url, str) else None
         if read is not None and read.netloc and read.port != 0:
+            unquote(read.hostname or "").encode("idna")
             return read
     return None

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import amqp
@@ -15,8 +14,9 @@ import amqp
 from destinations.base import DataDestination
 from destinations.messages import encode_values, row_names
 from destinations.patterns import KeyPattern
-from destinations.queue_url import QueueServer, checked_tls
-from destinations.rabbitmq_channel import PORTS, Message, Publisher
+from destinations.queue_url import QueueServer
+from destinations.rabbitmq_channel import PORTS, ExchangePlace, Message, Publisher
+from destinations.tls import checked_tls
 from router.batch import PointBatch
 from router.errors import ConfigError, TerminalError
 from router.points import NormalizedDataPoint
@@ -39,7 +39,7 @@ class RabbitMQDestination(DataDestination):
         exchange: The exchange's name.
         routing_key: Fields between braces; a value is one word of the key, whatever is in it.
         mandatory: Whether a point that no queue is bound for is refused, or may vanish.
-        declare: Whether `open` makes the exchange, or only sees that it is there.
+        declare: Whether the first `open` makes the exchange, or only sees that it is there.
         name: The destination's name, and its queue.
         timeout: Seconds that connecting, or the next answer, may take.
         tls: Options for ``amqps``, such as ``ca_certs``, ``certfile`` and ``keyfile``.
@@ -88,13 +88,14 @@ class RabbitMQDestination(DataDestination):
         """
         with self._lock:
             self.close()
-            publisher = Publisher(self._server, self._tls, self._timeout)
+            publisher = Publisher(self._place, self._tls, self._timeout)
             try:
-                publisher.find_exchange(self._place.exchange, declare=self._declare)
+                publisher.find_exchange(declare=self._declare)
             except BaseException:
                 publisher.close()
                 raise
             self._publisher, self._pid = publisher, os.getpid()
+            self._declare = False  # were it made again, it would be without the queues that were bound
 
     def close(self) -> None:
         """Let go of the connection; twice is harmless. The next write connects again."""
@@ -121,9 +122,7 @@ class RabbitMQDestination(DataDestination):
         messages = encode_messages(batch, self._keys)
         with self._lock:
             try:
-                returned = self._connected().publish(
-                    self._place.exchange, messages, mandatory=self._mandatory
-                )
+                returned = self._connected().publish(messages, mandatory=self._mandatory)
             except BaseException:
                 self.close()
                 raise
@@ -158,17 +157,6 @@ class RabbitMQDestination(DataDestination):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.place()})"
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangePlace:
-    """One exchange of one server; `str` tells people which."""
-
-    server: QueueServer
-    exchange: str
-
-    def __str__(self) -> str:
-        return f"{self.server}, exchange {self.exchange}"
 
 
 def encode_messages(batch: PointBatch, keys: KeyPattern) -> list[Message]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import amqp
 from amqp import exceptions as answers
 
 from destinations.queue_url import QueueServer
+from destinations.tls import connecting_hint, see_files
 from router.errors import ConfigError, DestinationError, TerminalError, TransientError, UnavailableError
 
 PORTS: Final = {"amqp": 5672, "amqps": 5671}
@@ -27,9 +29,23 @@ _MEANINGS: Final[Mapping[int, tuple[type[DestinationError], str]]] = {
     320: (TransientError, ""),  # connection forced: the server is told to stop
     403: (UnavailableError, "mend user and password in url, or grant the user write and configure"),
     404: (UnavailableError, "make what is missing, or mend its name"),
-    406: (TerminalError, ""),  # a message larger than the server takes
+    406: (TerminalError, "raise its max_message_size, then `candlefleet dead-letters replay`"),
     530: (UnavailableError, "make the virtual host, mend its name in url, or give this user access to it"),
 }
+
+#: What the server says, under a code that means something else, where there are too many clients already.
+_LIMIT: Final = re.compile(r"limit (of )?\(\d+\)")
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangePlace:
+    """One exchange of one server; `str` tells people which."""
+
+    server: QueueServer
+    exchange: str
+
+    def __str__(self) -> str:
+        return f"{self.server}, exchange {self.exchange}"
 
 
 class Message(NamedTuple):
@@ -66,18 +82,19 @@ class Publisher:
     """One connection, with a channel on which everything is confirmed.
 
     Args:
-        server: Where to connect.
+        place: Where to connect, and the exchange.
         tls: Options of Python's TLS for ``amqps``, as py-amqp takes them.
         timeout: Seconds that connecting, or waiting for the next confirm, may take.
     """
 
-    def __init__(self, server: QueueServer, tls: Mapping[str, Any], timeout: float) -> None:
+    def __init__(self, place: ExchangePlace, tls: Mapping[str, Any], timeout: float) -> None:
         """Connect.
 
         Raises:
             UnavailableError: No connection, or no permission; the message says what to do.
         """
-        self._server = server
+        server = place.server
+        self._place = place
         self._timeout = timeout
         self._blocked = False
         self._sent = 0
@@ -97,13 +114,14 @@ class Publisher:
             on_blocked=self._on_blocked,
             on_unblocked=self._on_unblocked,
         )
+        see_files(tls, place)
         with self._errors(connecting=True):
             self._connection.connect()
             self._channel = self._connection.channel()
 
     # -- the exchange ---------------------------------------------------------------------------
 
-    def find_exchange(self, name: str, *, declare: bool) -> None:
+    def find_exchange(self, *, declare: bool) -> None:
         """Make a durable topic exchange, or see that there is one.
 
         Raises:
@@ -112,9 +130,9 @@ class Publisher:
         """
         with self._errors(connecting=True):
             if declare:
-                self._declare(name)
+                self._declare(self._place.exchange)
             else:
-                self._channel.exchange_declare(name, "topic", passive=True)
+                self._channel.exchange_declare(self._place.exchange, "topic", passive=True)
             self._confirm()
 
     def _declare(self, name: str) -> None:
@@ -122,7 +140,7 @@ class Publisher:
             self._channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
         except answers.PreconditionFailed as error:
             message = (
-                f"{self._server}: {error.reply_text}: name another exchange, delete this one, or pass"
+                f"{self._place}: {error.reply_text}: name another exchange, delete this one, or pass"
                 " declare=False if it is as you want it"
             )
             raise ConfigError("exchange.type", "exchange", message) from error
@@ -138,9 +156,7 @@ class Publisher:
 
     # -- publishing -----------------------------------------------------------------------------
 
-    def publish(
-        self, exchange: str, messages: Sequence[Message], *, mandatory: bool
-    ) -> list[tuple[str, str]]:
+    def publish(self, messages: Sequence[Message], *, mandatory: bool) -> list[tuple[str, str]]:
         """Publish messages and wait for the confirm of each.
 
         Returns:
@@ -158,11 +174,11 @@ class Publisher:
                     self._drain(_WINDOW // 2)
                 self._sent += 1
                 self._unconfirmed.waiting[self._sent] = self._sent
-                self._channel.basic_publish(message.content, exchange, message.key, mandatory)
+                self._channel.basic_publish(message.content, self._place.exchange, message.key, mandatory)
             self._drain(0)
         if refused := self._unconfirmed.refused:
             raise TransientError(
-                f"{self._server}: {refused} of {len(messages)} messages were refused: a queue is full, so let"
+                f"{self._place}: {refused} of {len(messages)} messages were refused: a queue is full, so let"
                 " its consumers catch up or raise its limit"
             )
         return self._returned
@@ -213,21 +229,26 @@ class Publisher:
             yield
         except _FAILED as error:
             self.close()
-            kind, hint = self._meaning(error, connecting=connecting)
-            text = self._server.scrub(" ".join(str(error).split()) or type(error).__name__)
-            raise kind(f"{self._server}: {text}{f': {hint}' if hint else ''}") from error
+            said = getattr(error, "reply_text", None) or str(error) or type(error).__name__
+            text = self._place.server.scrub(" ".join(str(said).split()))
+            kind, hint = self._meaning(error, text, connecting=connecting)
+            raise kind(f"{self._place}: {text}{f': {hint}' if hint else ''}") from error
 
-    def _meaning(self, error: BaseException, *, connecting: bool) -> tuple[type[DestinationError], str]:
+    def _meaning(
+        self, error: BaseException, said: str, *, connecting: bool
+    ) -> tuple[type[DestinationError], str]:
         if self._blocked:
             return (
                 UnavailableError,
                 "it blocks publishers, for want of memory or disk: make room on the server",
             )
+        if _LIMIT.search(said):
+            return UnavailableError, "raise that limit, or run fewer workers"
         code: int = getattr(error, "reply_code", None) or 0
         kind, hint = _MEANINGS.get(code, (TransientError, ""))
         if not connecting:
             return kind, hint
-        return UnavailableError, hint or "start the server, or mend host and port in url"
+        return UnavailableError, hint or connecting_hint(said, self._place.server.scheme)
 
 
 def _virtual_host(server: QueueServer) -> str:

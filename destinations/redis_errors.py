@@ -5,13 +5,19 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import redis
 
 from destinations.queue_url import QueueServer
-from router.errors import DestinationError, TransientError, UnavailableError
+from destinations.tls import connecting_hint
+from router.errors import TransientError, UnavailableError
 
+#: What a reader of the record says of what cannot be read.
+NOT_OURS: Final = "the record is not as it was written"
+_RECORD: Final = "somebody else wrote to the record: name another stream, or delete both"
+_NEEDED: Final = "let this user PING, EVAL, XADD, HGET, HMGET, HSET and HINCRBY on the stream and its record"
 #: By the first word of an answer, or a part of it: what to do. No answer of these is any point's fault.
 #: Source: Redis documentation, and src/server.c of Redis 7.0.
 _HINTS: Final = (
@@ -23,10 +29,8 @@ _HINTS: Final = (
     ("WRONGPASS", "mend user and password in url"),
     ("invalid username-password", "mend user and password in url"),
     ("without any password configured", "leave the password in url out"),
-    (
-        "NOPERM",
-        "let this user PING, EVAL, XADD, HGET, HMGET, HSET and HINCRBY on the stream and its record",
-    ),
+    ("NOPERM", _NEEDED),
+    ("ACL failure in script", _NEEDED),
     ("MISCONF", "it cannot save: make room on its disk, or see its log"),
     ("MASTERDOWN", "name the primary in url"),
     ("NOREPLICAS", "bring its replicas back"),
@@ -34,41 +38,54 @@ _HINTS: Final = (
     ("MOVED", "name a Redis that is no cluster, or a proxy before the cluster"),
     ("CROSSSLOT", "name a Redis that is no cluster, or a proxy before the cluster"),
     ("WRONGTYPE", "a key of this name holds something else: name another stream, or delete the key"),
+    ("hash value is not an integer", _RECORD),
+    (NOT_OURS, _RECORD),
     ("exhausted the last possible ID", "name another stream"),
     ("max number of clients", "let it take more clients, or run fewer workers"),
     ("invalid DB index", "mend the number of the database in url"),
     ("DB index is out of range", "mend the number of the database in url"),
+    ("SELECT is not allowed", "name a Redis that is no cluster, and write /0"),
 )
-_NOBODY: Final = "start the server, or mend host and port in url"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlace:
+    """Some streams of one Redis; `str` tells people which."""
+
+    server: QueueServer
+    stream: str
+
+    def __str__(self) -> str:
+        return f"{self.server}, stream {self.stream}"
 
 
 @contextmanager
-def redis_errors(server: QueueServer, *, connecting: bool = False) -> Iterator[None]:
+def redis_errors(place: StreamPlace, *, connecting: bool = False) -> Iterator[None]:
     """Turn what a Redis answers into what happens next.
 
     Args:
-        server: Named in the message, its secrets never.
+        place: Named in the message, the secrets of its server never.
         connecting: Nothing was asked yet: whoever does not answer now is not there.
 
     Raises:
-        UnavailableError: No connection, no permission, no room, or a key that is something else.
+        UnavailableError: No connection, no permission, no room, or a key or record that is something else.
         TransientError: A lost connection, a time limit, or anything else.
     """
     try:
         yield
     except (redis.RedisError, OSError, ssl.SSLError) as error:
-        kind, hint = _meaning(error, connecting=connecting)
-        text = server.scrub(" ".join(str(error).split()) or type(error).__name__)
-        raise kind(f"{server}: {text}{f': {hint}' if hint else ''}") from error
+        text = place.server.scrub(" ".join(str(error).split()) or type(error).__name__)
+        hint = _hint(error)
+        kind = UnavailableError if hint or connecting else TransientError
+        if connecting and not hint:
+            hint = connecting_hint(text, place.server.scheme)
+        raise kind(f"{place}: {text}{f': {hint}' if hint else ''}") from error
 
 
-def _meaning(error: Exception, *, connecting: bool) -> tuple[type[DestinationError], str]:
-    # The client takes the first word of some answers away, and makes a class of it.
+# The client takes the first word of some answers away, and makes a class of it.
+def _hint(error: Exception) -> str:
     said = f"{_WORDS.get(type(error), '')} {error}"
-    hint = next((hint for words, hint in _HINTS if words in said), "")
-    if hint or connecting:
-        return UnavailableError, hint or _NOBODY
-    return TransientError, ""
+    return next((hint for words, hint in _HINTS if words in said), "")
 
 
 _WORDS: Final[dict[type[Exception], str]] = {

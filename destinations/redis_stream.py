@@ -6,9 +6,10 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from itertools import chain
 from typing import Any, Final
@@ -21,9 +22,11 @@ from redis.retry import Retry
 from destinations.base import DataDestination
 from destinations.messages import encode_values, row_names
 from destinations.patterns import KeyPattern
-from destinations.queue_url import QueueServer, checked_tls
-from destinations.redis_errors import redis_errors
+from destinations.pruning import MOST, StillOwed, settled, written_before
+from destinations.queue_url import QueueServer
+from destinations.redis_errors import NOT_OURS, StreamPlace, redis_errors
 from destinations.repeats import Entry, compare
+from destinations.tls import checked_tls, see_files
 from router.batch import PointBatch
 from router.errors import ConfigError, DestinationError, TransientError
 from router.points import NormalizedDataPoint
@@ -35,10 +38,12 @@ _STEP: Final = 1000
 #: Another process may be adding rows of the same batch: so often what is on record is read again.
 _ATTEMPTS: Final = 10
 _COUNT: Final = b"rows "
+_DIGITS: Final = 9
 _TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ciphers", "ssl_check_hostname")
 _INHERITED: Final[list[redis.Redis]] = []
 
-#: Adds rows to a stream if what is on record has not changed since it was read, and records them.
+#: Adds rows to a stream if what is on record has not changed since it was read, and records them. Whoever may
+#: not record them adds none: the count is written first, as it was.
 _ADD: Final = """
 local stream, record, trim, count = KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2]
 local entries, at = tonumber(ARGV[4]), 5
@@ -46,6 +51,7 @@ for i = 1, entries do
   if (redis.call('HGET', record, ARGV[at]) or '') ~= ARGV[at + 1] then return 0 end
   at = at + 3
 end
+redis.call('HSET', record, count, redis.call('HINCRBY', record, count, 0))
 for i = at, #ARGV, 3 do
   if trim > 0 then
     redis.call('XADD', stream, 'MAXLEN', '~', trim, '*',
@@ -61,6 +67,17 @@ for i = 1, entries do
 end
 redis.call('HINCRBY', record, count, (#ARGV - at + 1) / 3)
 return 1
+"""
+#: Forgets those of some batches that were not written since a moment.
+_FORGET: Final = """
+local gone = 0
+for i = 2, #ARGV do
+  local data = redis.call('HGET', KEYS[1], ARGV[i])
+  if data and tonumber(string.match(data, '^%S* (%d+)')) < tonumber(ARGV[1]) then
+    gone = gone + redis.call('HDEL', KEYS[1], ARGV[i])
+  end
+end
+return gone
 """
 
 
@@ -105,7 +122,7 @@ class RedisStreamDestination(DataDestination):
         self._maxlen = maxlen
         self._timeout = timeout
         self._tls = checked_tls(tls, self._server.scheme, _TLS)
-        self._place = StreamPlace(self._server, self._database, stream)
+        self._place = StreamPlace(self._server, stream)
         self._lock = threading.RLock()
         self._client: redis.Redis | None = None
         self._pid = 0
@@ -120,6 +137,7 @@ class RedisStreamDestination(DataDestination):
         """
         with self._lock:
             self.close()
+            see_files(self._tls, self._place)
             client = redis.Redis(
                 host=self._server.host,
                 port=self._server.port,
@@ -134,7 +152,7 @@ class RedisStreamDestination(DataDestination):
                 **self._tls,
             )
             self._client, self._pid = client, os.getpid()
-            with redis_errors(self._server, connecting=True):
+            with redis_errors(self._place, connecting=True):
                 client.ping()
 
     def close(self) -> None:
@@ -159,12 +177,16 @@ class RedisStreamDestination(DataDestination):
         """
         if not len(batch):
             return
+        with self._answering() as client:
+            for stream, rows in self._by_stream(batch):
+                self._add(client, stream, rows)
+
+    @contextmanager
+    def _answering(self) -> Iterator[redis.Redis]:
         with self._lock:
             try:
-                with redis_errors(self._server):
-                    client = self._connected()
-                    for stream, rows in self._by_stream(batch):
-                        self._add(client, stream, rows)
+                with redis_errors(self._place):
+                    yield self._connected()
             except BaseException:
                 self.close()
                 raise
@@ -180,10 +202,12 @@ class RedisStreamDestination(DataDestination):
             yield name, batch.filter(column == name)
 
     def _add(self, client: redis.Redis, stream: str, batch: PointBatch) -> None:
-        for _ in range(_ATTEMPTS):
-            if self._added(client, stream, batch):
-                return
-        raise TransientError(f"{self._place}: others keep adding rows of the same batch")
+        place = replace(self._place, stream=stream)
+        with redis_errors(place):
+            for _ in range(_ATTEMPTS):
+                if self._added(client, stream, batch):
+                    return
+        raise TransientError(f"{place}: others keep adding rows of the same batch")
 
     def _added(self, client: redis.Redis, stream: str, batch: PointBatch) -> bool:
         record, route = record_of(stream), batch.route_id or ""
@@ -217,7 +241,7 @@ class RedisStreamDestination(DataDestination):
         """Return of each row whether Redis says that it was added; none, where it cannot be asked."""
         held = np.zeros(len(batch), dtype=np.bool_)
         route = batch.route_id or ""
-        with self._lock, suppress(DestinationError), redis_errors(self._server):
+        with self._lock, suppress(DestinationError), redis_errors(self._place):
             client = self._connected()
             streams = np.array(self._streams.keys(batch.frame))
             for stream in dict.fromkeys(streams.tolist()):
@@ -232,35 +256,41 @@ class RedisStreamDestination(DataDestination):
         """Return how many rows of a route were ever added; None: it cannot be asked, or of which streams."""
         if self._streams.fields:
             return None
-        with self._lock, suppress(DestinationError), redis_errors(self._server):
+        with self._lock, suppress(DestinationError), redis_errors(self._place):
             found = self._connected().hget(record_of(self._streams.text), _COUNT + route_id.encode())
-            return int(found or 0)
+            with _as_written():
+                return int(found or 0)
         return None
 
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
-        """Forget which rows of old, settled batches were added; return how many batches, stream by stream.
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget which rows of old, settled batches were added; return of how many, stream by stream.
 
-        Args:
-            older_than: How long ago a batch was last written; a day is the least that makes sense.
-            still_owed: Whether rows of a batch id are still owed, or the ids of those batches.
+        Raises:
+            UnavailableError: No connection, no permission.
+            TransientError: No answer in time, a lost connection.
         """
-        owed = still_owed if callable(still_owed) else set(still_owed).__contains__
-        before, gone = time.time() - older_than.total_seconds(), 0
-        with self._lock, redis_errors(self._server):
-            client = self._connected()
-            for record in self._records(client):
-                for field, data in client.hscan_iter(record, count=_STEP):
-                    batch = field.rpartition(b"\0")[2].decode()
-                    if not field.startswith(_COUNT) and _written_at(data) < before and not owed(batch):
-                        gone += client.hdel(record, field)
+        before, gone = int(written_before(older_than)), 0  # of a second that is over nothing comes any more
+        for record in self._records():
+            cursor = None
+            while cursor != 0 and gone < MOST:
+                with self._answering() as client:
+                    found: Any = client.hscan(record, cursor or 0, count=_STEP)
+                cursor, entries = found
+                old = [field for field, data in entries.items() if _written_at(field, data) < before]
+                for route, batches in _by_route(old).items():
+                    gone += self._forget(record, route, settled(route, batches, still_owed), before)
         return gone
 
-    def _records(self, client: redis.Redis) -> Iterator[str]:
+    def _records(self) -> list[str]:
         if not self._streams.fields:
-            yield record_of(self._streams.text)
-            return
-        for key in client.scan_iter(match="{*}:candlefleet-written", count=_STEP):
-            yield key.decode()
+            return [record_of(self._streams.text)]
+        with self._answering() as client:
+            return [key.decode() for key in client.scan_iter(match=record_of("*"), count=_STEP)]
+
+    def _forget(self, record: str, route: str, batches: Sequence[str], before: float) -> int:
+        with self._answering() as client:
+            fields = [_field(route, batch) for batch in batches]
+            return int(client.eval(_FORGET, 1, record, before, *fields)) if fields else 0
 
     # -- where ----------------------------------------------------------------------------------
 
@@ -271,22 +301,10 @@ class RedisStreamDestination(DataDestination):
     def target(self, point: NormalizedDataPoint) -> str:
         """Return the stream of a point."""
         stream = self._streams.keys(PointBatch.of([point]).frame)[0]
-        return str(StreamPlace(self._server, self._database, stream))
+        return str(StreamPlace(self._server, stream))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.place()})"
-
-
-@dataclass(frozen=True, slots=True)
-class StreamPlace:
-    """Some streams of one Redis; `str` tells people which."""
-
-    server: QueueServer
-    database: int
-    stream: str
-
-    def __str__(self) -> str:
-        return f"{self.server}, stream {self.stream}"
 
 
 def record_of(stream: str) -> str:
@@ -308,12 +326,26 @@ def encode_entry(entry: Entry) -> bytes:
 
 def decode_entry(data: bytes) -> Entry:
     """Return what `encode_entry` wrote."""
-    digest, _, rows = data.split(b" ", 2)
-    return Entry(digest.decode(), Rows.decode(rows))
+    with _as_written():
+        digest, _, rows = data.split(b" ", 2)
+        return Entry(digest.decode(), Rows.decode(rows))
 
 
-def _written_at(data: bytes) -> int:
-    return int(data.split(b" ", 2)[1])
+# The counts in a record are never old.
+def _written_at(field: bytes, data: bytes) -> float:
+    if field.startswith(_COUNT) and b"\0" not in field:
+        return math.inf
+    with _as_written():
+        return int(data.split(b" ", 2)[1])
+
+
+# Others may write to the record: it is a key like any.
+@contextmanager
+def _as_written() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, IndexError) as error:
+        raise redis.DataError(NOT_OURS) from error
 
 
 def _read(client: redis.Redis, record: str, route: str, batches: Collection[str]) -> dict[str, bytes]:
@@ -326,12 +358,20 @@ def _entries_of(known: Mapping[str, bytes]) -> dict[str, Entry]:
     return {name: decode_entry(data) for name, data in known.items()}
 
 
+def _by_route(fields: Iterable[bytes]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for field in fields:
+        route, _, batch = field.decode().partition("\0")
+        found[route].append(batch)
+    return found
+
+
 def _field(route: str, batch: str) -> bytes:
     return f"{route}\0{batch}".encode()
 
 
 def _database(server: QueueServer) -> int:
     number = server.path.strip("/") or "0"
-    if not number.isascii() or not number.isdigit():
+    if not number.isascii() or not number.isdigit() or len(number) > _DIGITS:
         raise ConfigError("url.syntax", "url", f"{number!r} is no number of a database: write …/0")
     return int(number)

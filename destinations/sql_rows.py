@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, Final
 
@@ -10,10 +11,10 @@ import polars as pl
 from destinations.revisions import acceptance, newest
 from destinations.sql_tables import ACCEPTANCE, POINT_COLUMNS
 from router.batch import PointBatch
+from router.schema import IDENTITY
 
-#: Text that sorts as time does, and that SQLite's own functions read.
-_SQLITE_TIME: Final = "%Y-%m-%d %H:%M:%S%.6f+00:00"
-_COPY_TIME: Final = "%Y-%m-%dT%H:%M:%S%.6f+00:00"
+#: Text that sorts as time does, and that the functions of SQLite and PostgreSQL read.
+_TEXT_TIME: Final = "%Y-%m-%d %H:%M:%S%.6f+00:00"
 _INDICATORS: Final = "technical_indicators"
 _OPENING: Final = len(f'{{"{_INDICATORS}":')
 
@@ -43,21 +44,22 @@ def encode_indicators(frame: pl.DataFrame) -> pl.Series:
     return pl.Series(_INDICATORS, [None if text == "null" else text for text in objects], pl.String)
 
 
-def encode_copy(rows: pl.DataFrame) -> bytes:
-    """Return rows as the CSV that PostgreSQL's COPY reads: nulls are empty, numbers read back equal."""
-    out = BytesIO()
-    rows.write_csv(out, include_header=False, datetime_format=_COPY_TIME)
-    return out.getvalue()
-
-
-def values(rows: pl.DataFrame, dialect: str) -> list[tuple[Any, ...]]:
-    """Return rows as a driver takes them.
+def values(rows: pl.DataFrame, dialect: str) -> Iterator[tuple[Any, ...]]:
+    """Return rows as a driver takes them, each made when it is asked for.
 
     Timestamps are text for SQLite, aware for PostgreSQL, and naive UTC for every other database.
     """
     moment = pl.col("timestamp")
     if dialect == "sqlite":
-        rows = rows.with_columns(moment.dt.strftime(_SQLITE_TIME))
+        rows = rows.with_columns(moment.dt.strftime(_TEXT_TIME))
     elif dialect != "postgresql":
         rows = rows.with_columns(moment.dt.replace_time_zone(None))
-    return list(zip(*(column.to_list() for column in rows), strict=True))
+    return zip(*(column.to_list() for column in rows), strict=True)
+
+
+def spans(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return one row a series, with the timestamps of its first and its last row as text."""
+    moment = pl.col("timestamp")
+    series = [name for name in IDENTITY if name != "timestamp"]
+    found = rows.group_by(series).agg(first=moment.min(), last=moment.max())
+    return found.with_columns(pl.col("first", "last").dt.strftime(_TEXT_TIME))

@@ -31,11 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: [folder not in item.path.parents for folder in LONGEST_FIRST])
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Let kafka-python read its schemas in a way that Python 3.11 and 3.12 call old."""
-    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
-
-
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the URL of a Redis that belongs to this session alone."""

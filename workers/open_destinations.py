@@ -8,10 +8,12 @@ import time
 from collections.abc import Container
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import numpy as np
 
 from destinations.base import DataDestination
+from destinations.pruning import StillOwed
 from router.batch import PointBatch
 from router.check_routes_policies import small_writes
 from router.errors import ConfigError, TerminalError
@@ -64,6 +66,10 @@ class OpenDestinations:
         self._open: dict[str, Destination] = {}
         self._turn = turn
 
+    def __contains__(self, name: str) -> bool:
+        """Return whether the destination of a name is open."""
+        return name in self._open
+
     def write(self, table: RouteTable, route_id: str, batch: PointBatch, size: int | None) -> Written:
         """Write a batch to its route's destination, `size` rows a write, until one fails or the turn is over.
 
@@ -98,6 +104,22 @@ class OpenDestinations:
             why = {"destination": table.destination_name(route_id), "error": said(error)}
             logger.warning("Destination cannot tell what it holds.", extra=why)
             return nothing
+
+    def prune(self, name: str, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Let a destination that is open forget some old batches; return how many.
+
+        One that fails is logged, and opened anew by the next write.
+        """
+        destination = self._open.get(name)
+        if not isinstance(destination, DataDestination):
+            return 0
+        try:
+            return int(destination.prune(older_than, still_owed))
+        except Exception as error:  # whatever a destination raises: its points are written all the same
+            why = {"destination": name, "error": said(error)}
+            logger.warning("Destination did not prune its records.", extra=why)
+            self._forget(name)
+            return 0
 
     def close(self) -> None:
         """Close them all; one that fails is logged and does not keep the others open."""

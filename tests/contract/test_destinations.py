@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -307,6 +308,27 @@ def test_destination_tells_the_rows_it_has_on_record_and_no_others(destination: 
     destination.write_batch(batch.slice(1, 4))
     assert destination.holds(batch).tolist() == [1 <= row < 4 and case.recorded for row in range(6)]
     assert not destination.holds(batch.for_route("other")).any()
+
+
+def test_destination_forgets_old_batches_but_not_their_number_and_nothing_that_is_owed(
+    destination: DataDestination, read: Read, case: Case
+):
+    owed, settled = (make_batch(6, [name], batch_id=name) for name in ("OWED", "SETTLED"))
+    destination.write_batch(PointBatch.concat([owed.slice(0, 3), settled]))
+    counted = destination.on_record("everything")
+    assert destination.prune(timedelta(days=1), lambda *_: []) == 0
+    asked: dict[str, list[str]] = {}
+
+    def still_owed(route_id: str, batch_ids: Sequence[str]) -> list[str]:
+        asked.setdefault(route_id, []).extend(batch_ids)
+        return ["OWED"]
+
+    assert destination.prune(timedelta(seconds=-5), still_owed) == case.recorded
+    assert asked == ({"everything": ["OWED", "SETTLED"]} if case.recorded else {})
+    assert destination.on_record("everything") == counted
+    assert not destination.holds(settled).any()
+    destination.write_batch(owed)
+    assert read() == sorted(rows_of(owed) + rows_of(settled), key=repr)
 
 
 def test_destination_may_be_closed_and_opened_twice(destination: DataDestination, read: Read):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from urllib.parse import quote
 
 import pytest
 from ulid import ULID
@@ -16,7 +18,8 @@ from tests.acceptance.fleet_fixture import until
 from tests.faults.proxy import Proxy
 from tests.integration.writing import Writing
 from tests.make import make_batch, make_point
-from tests.servers.rabbitmq import RabbitMQ, channel, make_queue, own_rabbitmq, taken
+from tests.servers.certificates import CA, STRANGER
+from tests.servers.rabbitmq import PASSWORD, USER, RabbitMQ, channel, make_queue, own_rabbitmq, taken
 
 
 class Exchange:
@@ -59,7 +62,7 @@ class Exchange:
 @pytest.fixture(scope="module")
 def server() -> Iterator[RabbitMQ]:
     """Give a RabbitMQ that may be killed."""
-    with own_rabbitmq() as its_own:
+    with own_rabbitmq(secure=True) as its_own:
         yield its_own
 
 
@@ -161,15 +164,16 @@ def test_a_user_who_may_only_write_publishes_to_an_exchange_that_is_there(exchan
     assert "grant the user write" in str(error)
 
 
-def test_an_exchange_that_is_deleted_meanwhile_is_made_again(exchange):
+def test_an_exchange_that_is_deleted_meanwhile_is_waited_for(exchange):
     destination = exchange.destination()
     exchange.bind()
     destination.write_batch(make_batch(1))
     with channel(exchange.server.url) as its:
         its.exchange_delete(exchange.name)
     batch = make_batch(2, batch_id="b")
-    with pytest.raises(UnavailableError, match="no exchange"):
-        destination.write_batch(batch)
+    for _ in range(2):  # one that is made again would have no queue
+        with pytest.raises(UnavailableError, match="no exchange"):
+            destination.write_batch(batch)
     exchange.bind()
     destination.write_batch(batch)
     assert exchange.names()[1:] == ["b:0", "b:1"]
@@ -179,6 +183,118 @@ def test_a_queue_that_is_full_costs_an_attempt(exchange):
     exchange.bind(x_max_length=3, x_overflow="reject-publish")
     with pytest.raises(TransientError, match="a queue is full, so let its consumers catch up"):
         exchange.destination().write_batch(make_batch(20))
+
+
+def test_a_message_larger_than_the_server_takes_is_refused_for_good(exchange, server):
+    exchange.bind()
+    server.control("eval", "application:set_env(rabbit, max_message_size, 100).")
+    try:
+        with pytest.raises(
+            TerminalError, match=r"larger than configured.*raise its max_message_size"
+        ) as found:
+            exchange.destination().write_batch(make_batch(2))
+    finally:
+        server.control("eval", "application:unset_env(rabbit, max_message_size).")
+    assert found.value.rows is None
+    exchange.destination().write_batch(make_batch(2, batch_id="b"))
+    assert exchange.names() == ["b:0", "b:1"]
+
+
+def test_a_server_that_lets_no_more_clients_in_is_waited_for(exchange, server):
+    server.api("PUT", "users/crowd", {"password": "pw-of-crowd", "tags": ""})
+    server.api("PUT", "permissions/%2F/crowd", {"configure": "", "write": ".*", "read": ""})
+    for limit in ("max-connections", "max-channels"):
+        server.api("PUT", f"user-limits/crowd/{limit}", {"value": 0})
+        error = exchange.raised(server.url_for("crowd", "pw-of-crowd"))
+        server.api("DELETE", f"user-limits/crowd/{limit}")
+        assert isinstance(error, UnavailableError)
+        assert "raise that limit, or run fewer workers" in str(error)
+
+
+def test_a_permission_that_is_revoked_meanwhile_is_waited_for(exchange, server):
+    exchange.bind()
+    server.api("PUT", "users/guest-writer", {"password": "pw-of-guest", "tags": ""})
+    may = {"configure": "", "write": ".*", "read": ""}
+    server.api("PUT", "permissions/%2F/guest-writer", may)
+    destination = exchange.destination(server.url_for("guest-writer", "pw-of-guest"))
+    batch = make_batch(500, batch_id="b")
+    destination.write_batch(batch)
+    server.api("PUT", "permissions/%2F/guest-writer", may | {"write": ""})
+    destination.close()  # a busy channel may go on as before
+    with pytest.raises(UnavailableError, match="grant the user write"):
+        destination.write_batch(batch)
+    server.api("PUT", "permissions/%2F/guest-writer", may)
+    destination.write_batch(batch)
+    assert exchange.waiting() == 1000
+
+
+def test_a_virtual_host_that_is_deleted_and_made_again_gets_every_row(exchange, server):
+    server.api("PUT", "vhosts/market")
+    url, batch = server.url_for(vhost="market"), make_batch(3, batch_id="b")
+    make_queue(url, exchange.name)
+    destination = exchange.destination(url)
+    destination.write_batch(batch)
+    server.api("DELETE", "vhosts/market")
+    with pytest.raises(UnavailableError, match="make the virtual host"):
+        destination.write_batch(batch)
+    server.api("PUT", "vhosts/market")
+    make_queue(url, exchange.name)
+    destination.write_batch(batch)
+    assert len(taken(url, exchange.name)) == 3
+
+
+def test_a_password_may_hold_any_character_and_is_not_shown(exchange, server):
+    password = "p%@/:#?&[ü文 '\""
+    server.api("PUT", "users/odd", {"password": password, "tags": ""})
+    server.api("PUT", "permissions/%2F/odd", {"configure": ".*", "write": ".*", "read": ".*"})
+    exchange.bind()
+    exchange.destination(server.url_for("odd", quote(password, safe=""))).write_batch(make_batch(1))
+    wrong = password + "!"
+    error = exchange.raised(server.url_for("odd", quote(wrong, safe="")))
+    shown = "".join(traceback.format_exception(error))
+    assert not [
+        spelt for spelt in (wrong, quote(wrong), quote(wrong, safe=""), repr(wrong)) if spelt in shown
+    ]
+
+
+# -- TLS -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secure(server: RabbitMQ) -> str:
+    """Return the URL of the server for TLS, by the name that its certificate has."""
+    return f"amqps://{USER}:{PASSWORD}@localhost:{server.secure_port}"
+
+
+def test_points_are_published_over_tls(exchange, server, secure):
+    exchange.bind()
+    destination = exchange.destination(secure, tls={"ca_certs": server.folder / CA})
+    for name in "ab":
+        destination.write_batch(make_batch(500, batch_id=name))
+    server.control("close_all_connections", "test")
+    destination.write_batch(make_batch(1, batch_id="c"))
+    assert exchange.names() == [*(f"{name}:{row}" for name in "ab" for row in range(500)), "c:0"]
+
+
+def test_a_server_with_a_certificate_of_somebody_else_is_not_trusted(exchange, server, secure):
+    for tls in ({"ca_certs": server.folder / STRANGER}, {}):
+        error = exchange.raised(secure, tls=tls)
+        assert isinstance(error, UnavailableError)
+        assert "give the CA that signed its certificate in tls" in str(error)
+    tls = {"ca_certs": server.folder / CA}
+    assert "name the host as its cert" in str(
+        exchange.raised(secure.replace("localhost", "127.0.0.1"), tls=tls)
+    )
+    tls = {"ca_certs": server.folder / "no.pem"}
+    assert "no.pem: No such file or directory: put it there" in str(exchange.raised(secure, tls=tls))
+
+
+def test_a_port_that_speaks_tls_or_not_is_told(exchange, server, secure):
+    plain = secure.replace(str(server.secure_port), str(server.port))
+    error = exchange.raised(plain, tls={"ca_certs": server.folder / CA})
+    assert isinstance(error, UnavailableError)
+    assert "no TLS is spoken there" in str(error)
+    assert "perhaps amqps:// is spoken there" in str(exchange.raised(secure.replace("amqps", "amqp")))
 
 
 def test_a_server_that_blocks_publishers_is_waited_for(exchange, server):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from ulid import ULID
@@ -16,10 +19,12 @@ from destinations import RedisStreamDestination
 from destinations.redis_stream import record_of
 from router.batch import PointBatch
 from router.errors import DestinationError, TerminalError, TransientError, UnavailableError
+from tests.acceptance.fleet_fixture import until
 from tests.faults.proxy import MOMENTS, Proxy
 from tests.integration.writing import Writing
 from tests.make import make_batch, make_point
-from tests.servers.redis import Redis, own_redis
+from tests.servers.certificates import CA, STRANGER
+from tests.servers.redis import Redis, SecureRedis, own_redis, own_secure_redis
 
 
 class Streams:
@@ -122,10 +127,28 @@ def test_old_batches_of_which_nothing_is_owed_are_forgotten(streams):
     destination = streams.destination()
     for batch_id in ("owed", "settled"):
         destination.write_batch(make_batch(3, batch_id=batch_id))
-    assert destination.prune(timedelta(days=1), []) == 0
-    assert destination.prune(timedelta(seconds=-5), ["owed"]) == 1
+    assert destination.prune(timedelta(days=1), lambda *_: []) == 0
+    assert destination.prune(timedelta(seconds=-5), lambda *_: ["owed"]) == 1
     assert destination.on_record("everything") == 6
     assert destination.holds(make_batch(3, batch_id="owed")).all()
+
+
+def test_every_stream_forgets_but_not_what_was_added_meanwhile(streams, monkeypatch):
+    destination = streams.destination(stream=streams.name + "-{symbol}")
+    batch = make_batch(6, ["A", "B"], batch_id="again")
+    with monkeypatch.context() as patch:
+        patch.setattr("destinations.redis_stream.time", SimpleNamespace(time=lambda: 1e9))
+        destination.write_batch(batch.slice(0, 4))
+        destination.write_batch(make_batch(2, ["A", "B"], batch_id="once"))
+
+    def settled(_route: str, batches: Sequence[str]) -> list[str]:
+        if "again" in batches:
+            destination.write_batch(batch)
+        return []
+
+    assert destination.prune(timedelta(days=1), settled) == 2
+    assert destination.holds(batch).all()
+    assert not destination.holds(make_batch(2, ["A", "B"], batch_id="once")).any()
 
 
 def test_one_id_for_two_batches_is_refused(streams):
@@ -193,13 +216,125 @@ def test_a_user_who_may_do_what_the_documentation_says_adds_points(streams, admi
     assert destination.on_record("everything") == len(streams.entries()) == 3
 
 
+@pytest.mark.parametrize("command", ["hset", "hincrby", "xadd", "hget"])
+def test_a_user_who_may_not_do_all_of_a_step_does_nothing_of_it(streams, admin, command):
+    allowed = ["+@all", f"-{command}"]
+    admin.acl_setuser("half", enabled=True, reset=True, passwords=["+s3cr3t"], keys=["*"], commands=allowed)
+    error = streams.raised(streams.server.url_for("half:s3cr3t@"))
+    assert isinstance(error, UnavailableError)
+    assert "let this user PING, EVAL" in str(error)
+    assert not streams.entries()
+
+
+def test_a_permission_that_is_revoked_in_mid_write_is_waited_for(streams, admin):
+    admin.acl_setuser("some", enabled=True, passwords=["+s3cr3t"], keys=["*"], commands=["+@all"])
+    destination, batch = streams.destination(streams.server.url_for("some:s3cr3t@")), make_batch(20_000)
+    destination.open()
+    writing = Writing(lambda: destination.write_batch(batch))
+    until(streams.entries, "the first step is done")
+    admin.acl_setuser("some", enabled=True, commands=["-@all"])
+    assert isinstance(writing.ended(), UnavailableError)
+    admin.acl_setuser("some", enabled=True, commands=["+@all"])
+    destination.write_batch(batch)
+    assert streams.closes() == [point.close for point in batch]
+
+
+def test_a_password_may_hold_any_character_and_is_not_shown(streams, admin):
+    password = "p%@/:#?&[ü文 '\""
+    admin.acl_setuser("odd", enabled=True, passwords=[f"+{password}"], keys=["*"], commands=["+@all"])
+    streams.destination(streams.server.url_for(f"odd:{quote(password, safe='')}@")).write_batch(make_batch(1))
+    wrong = password + "!"
+    error = streams.raised(streams.server.url_for(f"odd:{quote(wrong, safe='')}@"))
+    shown = "".join(traceback.format_exception(error))
+    assert not [
+        spelt for spelt in (wrong, quote(wrong), quote(wrong, safe=""), repr(wrong)) if spelt in shown
+    ]
+
+
+@pytest.mark.parametrize("field", ["everything\0b", "rows everything"])
+def test_a_record_that_somebody_else_wrote_to_is_waited_for(streams, admin, field):
+    batch = make_batch(3, batch_id="b")
+    admin.hset(record_of(streams.name), field, "not ours")
+    destination = streams.destination()
+    with pytest.raises(UnavailableError, match=f"stream {streams.name}: .*somebody else wrote to the record"):
+        destination.write_batch(batch)
+    assert not destination.holds(batch).any()
+    assert not streams.entries()
+    admin.delete(record_of(streams.name))
+    destination.write_batch(batch)
+    assert len(streams.entries()) == 3
+
+
+def test_what_others_trim_is_not_added_again(streams, admin):
+    destination, batch = streams.destination(), make_batch(3000)
+    destination.write_batch(batch.slice(0, 2000))
+    admin.xtrim(streams.name, maxlen=10, approximate=False)
+    destination.write_batch(batch)
+    assert len(streams.entries()) == 1010
+    assert destination.on_record("everything") == 3000
+
+
+def test_a_server_that_was_emptied_has_what_is_written_again_once(streams, admin):
+    destination, batch = streams.destination(), make_batch(1500)
+    destination.write_batch(batch.slice(0, 1200))
+    admin.flushall()
+    for _ in range(2):
+        destination.write_batch(batch)
+    assert streams.closes() == [point.close for point in batch]
+
+
+# -- TLS -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def secure() -> Iterator[SecureRedis]:
+    """Give a Redis that speaks TLS."""
+    with own_secure_redis() as its_own:
+        yield its_own
+
+
+def test_points_are_added_over_tls_by_a_user_with_a_password(secure):
+    with secure.client() as client:
+        client.acl_setuser("tls", enabled=True, passwords=["+s3cr3t"], keys=["*"], commands=["+@all"])
+    tls, batch = {"ssl_ca_certs": secure.folder / CA}, make_batch(1500)
+    with closing(RedisStreamDestination(secure.secure_url("tls:s3cr3t@"), tls=tls)) as destination:
+        for _ in range(2):
+            destination.write_batch(batch)
+        assert destination.on_record("everything") == 1500
+
+
+def test_a_server_with_a_certificate_of_somebody_else_is_not_trusted(streams, secure):
+    for tls in ({"ssl_ca_certs": secure.folder / STRANGER}, {}):
+        error = streams.raised(secure.secure_url(), tls=tls)
+        assert isinstance(error, UnavailableError)
+        assert "give the CA that signed its certificate in tls" in str(error)
+    tls, by_address = (
+        {"ssl_ca_certs": secure.folder / CA},
+        secure.secure_url().replace("localhost", "127.0.0.1"),
+    )
+    assert "name the host as its certificate does" in str(streams.raised(by_address, tls=tls))
+    tls = {"ssl_ca_certs": secure.folder / "no.pem"}
+    assert "no.pem: No such file or directory: put it there" in str(
+        streams.raised(secure.secure_url(), tls=tls)
+    )
+
+
+def test_a_port_that_speaks_tls_or_not_is_told(streams, secure):
+    plain = f"rediss://localhost:{secure.port}/0"
+    error = streams.raised(plain, tls={"ssl_ca_certs": secure.folder / CA}, timeout=1)
+    assert isinstance(error, UnavailableError)
+    assert "perhaps redis:// is spoken there" in str(error)
+    other = secure.secure_url().replace("rediss", "redis")
+    assert "perhaps rediss:// is spoken there" in str(streams.raised(other))
+
+
 def test_a_key_that_is_no_stream_is_left_as_it_is(streams, admin):
     admin.set(streams.name, "mine")
     error = streams.raised()
     assert isinstance(error, UnavailableError)
     assert "holds something else" in str(error)
     assert admin.get(streams.name) == "mine"
-    assert not admin.exists(record_of(streams.name))
+    assert admin.hgetall(record_of(streams.name)) == {"rows everything": "0"}
 
 
 def test_a_full_memory_is_waited_for_and_nothing_is_lost(streams, admin):

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 import amqp
 import pytest
 
+from tests.servers.certificates import CA, CERTIFICATE, KEY, make_certificates
 from tests.servers.process import OwnServer, at_work, free_port, own_folder
 
 GIVEN = "CANDLEFLEET_TEST_RABBITMQ_URL"
@@ -37,6 +38,12 @@ disk_free_limit.absolute = 1MB
 log.file = false
 log.console = true
 log.console.level = warning
+"""
+_SECURE = """
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {folder}/{ca}
+ssl_options.certfile = {folder}/{certificate}
+ssl_options.keyfile = {folder}/{key}
 """
 #: One scheduler that sleeps when it has nothing to do: test servers share the cores with the tests.
 _ERLANG = "+S 1:1 +SDio 1 +sbwt none +sbwtdcpu none +sbwtdio none"
@@ -59,21 +66,30 @@ class PortMapper(OwnServer):
 
 
 class RabbitMQ(OwnServer):
-    """A RabbitMQ of the tests' own, with its management plugin."""
+    """A RabbitMQ of the tests' own, with its management plugin.
+
+    Args:
+        secure: Whether it speaks TLS too, on a port of its own.
+    """
 
     title = "RabbitMQ"
     unprivileged = "nobody"
     stop_signal = signal.SIGKILL  # nobody reads what it would tidy up, and tidying takes seconds
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, secure: bool = False) -> None:
         super().__init__(folder)
         self.management = free_port()
+        self.secure_port = free_port()
         self._distribution = free_port()
         self._names = PortMapper(folder)
         (folder / "plugins").write_text("[rabbitmq_management].")
         written = _CONFIGURATION.format(
             user=USER, password=PASSWORD, port=self.port, management=self.management
         )
+        if secure:
+            make_certificates(self)
+            files = {"folder": folder, "ca": CA, "certificate": CERTIFICATE, "key": KEY}
+            written += _SECURE.format(port=self.secure_port, **files)
         (folder / "rabbitmq.conf").write_text(written)
 
     @property
@@ -131,10 +147,11 @@ class RabbitMQ(OwnServer):
 
     def api(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask its management something, such as to make a user; None: it has nothing to say."""
+        who = "Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.management}/api/{path}",
             json.dumps(body).encode() if body is not None else None,
-            {"Authorization": "Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()},
+            {"Authorization": who, "Content-Type": "application/json"},
             method=method,
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -146,12 +163,12 @@ class RabbitMQ(OwnServer):
 
 
 @contextlib.contextmanager
-def own_rabbitmq() -> Iterator[RabbitMQ]:
+def own_rabbitmq(*, secure: bool = False) -> Iterator[RabbitMQ]:
     """Give a server that belongs to nobody else; skip where RabbitMQ is not installed."""
     if not installed():
         pytest.skip("needs RabbitMQ: make servers")
     with own_folder("rabbitmq") as folder:
-        server = RabbitMQ(folder)
+        server = RabbitMQ(folder, secure=secure)
         with at_work(server):
             yield server
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from destinations import DataDestination, JSONLinesDestination
+from destinations.pruning import StillOwed
 from router import PointBatch, Route, TerminalError, TransientError
 from router.table import RouteTable
 from tests.make import make_batch
@@ -178,3 +181,45 @@ def test_a_destination_without_a_record_or_with_a_broken_one_holds_nothing(tmp_p
     for destination in (Scripted(), JSONLinesDestination(tmp_path / "file")):
         table = RouteTable([Route(route_id="r", condition="true", destination=destination)])
         assert OpenDestinations(math.inf).hold(table, "r", make_batch(2)).tolist() == [False] * 2
+
+
+class Forgetful(Scripted):
+    """Says how often it was pruned, or raises what it was given."""
+
+    def __init__(self, *answers: object) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> Any:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("answer", [TransientError("locked"), KeyError("a mistake"), None, "many"])
+def test_a_destination_that_cannot_prune_is_named_and_opened_anew_by_the_next_write(answer, caplog):
+    destination = Forgetful(answer, 7)
+    table = RouteTable([Route(route_id="r", condition="true", destination=destination)])
+    opened = OpenDestinations()
+    opened.write(table, "r", make_batch(1), None)
+
+    assert opened.prune("r", timedelta(days=1), lambda *_: []) == 0
+    assert caplog.messages == ["Destination did not prune its records."]
+    assert "r" not in opened
+
+    assert opened.write(table, "r", make_batch(1), None) == Written(rows=1)
+    assert opened.prune("r", timedelta(days=1), lambda *_: []) == 7
+    assert destination.opened == 2
+
+
+def test_what_is_not_open_or_keeps_no_record_has_nothing_to_prune():
+    destination = Scripted()
+    table, opened = (
+        RouteTable([Route(route_id="r", condition="true", destination=destination)]),
+        OpenDestinations(),
+    )
+    assert opened.prune("r", timedelta(days=1), lambda *_: []) == 0
+    assert destination.opened == 0
+    opened.write(table, "r", make_batch(1), None)
+    assert opened.prune("r", timedelta(days=1), lambda *_: []) == 0
