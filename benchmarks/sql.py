@@ -20,8 +20,9 @@ from benchmarks.progress import say
 from benchmarks.results import Figure, Goal
 from benchmarks.timing import alternate, in_fresh_process
 from destinations import SQLDestination
+from destinations.revisions import ACCEPTANCE
 from destinations.sql_rows import newest_rows
-from destinations.sql_tables import ACCEPTANCE, POINT_COLUMNS, Tables
+from destinations.sql_tables import POINT_COLUMNS, Tables
 from destinations.sql_upsert import COLUMNS
 from router.batch import PointBatch
 from router.schema import IDENTITY

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from destinations.acceptance import ACCEPTANCE, with_acceptance
 from destinations.dataset import PARTITION_BY, TARGET_FILE_SIZE, whole_number
 from destinations.delta_files import DeltaLedger
 from destinations.delta_stats import partition_values, statistics
@@ -21,6 +20,7 @@ from destinations.ledgered import LedgeredDestination
 from destinations.maintenance import Maintenance
 from destinations.parquet import encode_parquet
 from destinations.records import Durability
+from destinations.revisions import ACCEPTANCE_FIELDS, with_acceptance
 from router.batch import PointBatch
 from router.errors import ConfigError, TerminalError
 from router.points import NormalizedDataPoint
@@ -65,7 +65,7 @@ class AnalyticsEngineDestination(LedgeredDestination):
             raise ConfigError("path.remote", "path", message)
         self.batch_size = batch_size if batch_size is None else whole_number("batch_size", batch_size)
         self.flush_interval = flush_interval if batch_size is not None else None
-        self.partitions = HivePartitions(partition_by, ACCEPTANCE)
+        self.partitions = HivePartitions(partition_by, ACCEPTANCE_FIELDS)
         self.target_file_size = whole_number("target_file_size", target_file_size)
         self.table = DeltaTable(Path(path), self.partitions.by)
         self.ledger: DeltaLedger

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from destinations.acceptance import ACCEPTANCE
 from destinations.delta_files import LOG, Add, Mark
 from destinations.delta_torn import OURS
 from destinations.hive import HivePartitions
+from destinations.revisions import ACCEPTANCE_FIELDS
 from destinations.root import disk_errors
 from router.errors import ConfigError, TransientError, UnavailableError
 
@@ -198,7 +198,7 @@ def _system_error(error: Exception) -> OSError | None:
 
 def _schema(by: Sequence[str]) -> pa.Schema:
     extra = [pa.field(name, _DERIVED[name]) for name in by if name in _DERIVED]
-    return pa.schema([*HivePartitions((), ACCEPTANCE).schema, *extra])
+    return pa.schema([*HivePartitions((), ACCEPTANCE_FIELDS).schema, *extra])
 
 
 def _deltalake() -> ModuleType:

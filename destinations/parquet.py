@@ -9,10 +9,10 @@ from typing import ClassVar, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from destinations.acceptance import ACCEPTANCE
 from destinations.compression import Content
 from destinations.dataset import PARTITION_BY, TARGET_FILE_SIZE, DatasetDestination, whole_number
 from destinations.records import Durability
+from destinations.revisions import ACCEPTANCE
 from router.errors import ConfigError
 from router.schema import TEXTS
 
@@ -22,7 +22,7 @@ _LEVELS: Final = {"zstd": (1, 22), "gzip": (1, 9)}
 ROW_GROUP_SIZE: Final = 131_072
 
 #: Packed as differences they take two thirds of the size, in less time.
-_ASCENDING: Final = ("timestamp", *(field.name for field in ACCEPTANCE))
+_ASCENDING: Final = ("timestamp", *ACCEPTANCE)
 
 
 class ParquetDestination(DatasetDestination):

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from destinations.revisions import acceptance, newest
-from destinations.sql_tables import ACCEPTANCE, POINT_COLUMNS
+from destinations.revisions import ACCEPTANCE, acceptance, newest
+from destinations.sql_tables import POINT_COLUMNS
 from router.batch import PointBatch
 from router.schema import IDENTITY
 
@@ -27,7 +27,7 @@ def newest_rows(batch: PointBatch) -> pl.DataFrame:
     """
     number, row = acceptance(batch)
     frame = batch.frame.with_columns(
-        pl.Series(ACCEPTANCE[0], number), pl.Series(ACCEPTANCE[1], row), encode_indicators(batch.frame)
+        *map(pl.Series, ACCEPTANCE, (number, row)), encode_indicators(batch.frame)
     )
     # By identity: the one order in which transactions never wait for each other.
     kept = newest(batch, number, row)

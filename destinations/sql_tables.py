@@ -11,12 +11,11 @@ from sqlalchemy.dialects import mssql, mysql, oracle
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateColumn, CreateTable
 
+from destinations.revisions import ACCEPTANCE
 from router.check_names import MAX_NAME_LENGTH
 from router.errors import ConfigError
 from router.schema import IDENTITY, PRICES
 
-#: Which revision of a point a row holds: the acceptance number of its batch, and its row in that.
-ACCEPTANCE: Final = ("acceptance_number", "acceptance_row")
 #: The columns of points, in order; `ACCEPTANCE` follows.
 POINT_COLUMNS: Final = (
     *IDENTITY,

@@ -10,9 +10,10 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from destinations.revisions import ACCEPTANCE
 from destinations.sql_copy import encode_copy
 from destinations.sql_rows import spans, values
-from destinations.sql_tables import ACCEPTANCE, POINT_COLUMNS, point_columns
+from destinations.sql_tables import POINT_COLUMNS, point_columns
 from router.schema import IDENTITY
 
 #: Takes rows as `destinations.sql_rows.newest_rows` gives them, within a transaction.
