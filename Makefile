@@ -10,10 +10,10 @@ TESTERS ?= 3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test servers check format bench faults amqp lock clean
+.PHONY: help demo up test servers check format bench faults amqp analytics-check lock clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,10 +53,22 @@ amqp: $(READY)  ## the acceptance tests and a few of the faults with RabbitMQ as
 bench: $(READY)  ## throughput, latency and memory beside what people use today
 	$(BIN)/python -m benchmarks
 
-lock:  ## make requirements.lock anew from pyproject.toml
+analytics-check: $(READY)  ## Spark and Flink read what a fleet delivered, each in an environment of its own; needs Java 17
+	-$(MAKE) --keep-going .venv-spark/.ready .venv-flink/.ready
+	$(BIN)/python -m analytics
+
+.venv-%/.ready: analytics/%.lock
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+lock:  ## make requirements.lock and those of the engines anew
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras --group dev \
 		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+	for engine in spark flink; do $(BIN)/uv pip compile analytics/$$engine.in --quiet --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--output-file analytics/$$engine.lock || exit 1; done
 
 clean:  ## remove what the demo and the tools left behind
 	rm -rf demo-data .candlefleet .pytest_cache .mypy_cache .ruff_cache .hypothesis

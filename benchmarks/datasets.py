@@ -88,7 +88,7 @@ def merging_rates(parts: Sequence[PointBatch], rows: int) -> tuple[float, float]
             written.write_batch(part)
 
         def ours() -> int:
-            return sum(one.file.rows for one in compact(written) if one.file)
+            return sum(file.rows for one in compact(written) for file in one.files)
 
         def peer() -> int:
             write_dataset(ds.dataset(written.path, partitioning="hive").to_table(), Path(name) / "copy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import count
@@ -20,35 +20,40 @@ from benchmarks.progress import say
 from benchmarks.results import Figure, Goal
 from benchmarks.timing import alternate, in_fresh_process
 from destinations import SQLDestination
+from destinations.revisions import ACCEPTANCE
 from destinations.sql_rows import newest_rows
 from destinations.sql_tables import POINT_COLUMNS, Tables
-from destinations.sql_upsert import on_conflict
-from destinations.sql_upsert import upsert_row_by_row as upsert
+from destinations.sql_upsert import COLUMNS
 from router.batch import PointBatch
+from router.schema import IDENTITY
 from tests.servers.postgres import installed, own_postgres, plain
 
 #: What a part holds under backlog.
 PART: Final = 50_000
-COPY: Final = "psycopg, copy.write_row"
-INSERT: Final = "psycopg, executemany of INSERT, which updates nothing"
-UPSERT: Final = "SQLAlchemy, executemany of the same upsert"
-EXECUTEMANY: Final = "sqlite3, executemany of INSERT"
+COPY: Final = "psycopg, copy.write_row, which revises nothing"
+STAGED: Final = "psycopg, copy.write_row into a temporary table and INSERT … ON CONFLICT"
+UPSERT: Final = "psycopg, executemany of the same upsert"
+EXECUTEMANY: Final = "sqlite3, executemany of the same upsert"
+GIVEN_ROWS: Final = f"{EXECUTEMANY}, of rows made before"
 _NAMES: Final = ", ".join(POINT_COLUMNS)
+#: A row as a driver takes it.
+Row = tuple[Any, ...]
 
 
 def run(*, quick: bool) -> Iterator[Figure]:
     """Measure SQLite, and PostgreSQL where it is installed."""
     rows, seconds = (50_000, 2.0) if quick else (200_000, 15.0)
-    say(f"sql: {rows:,} bars into SQLite")
-    ours, theirs = in_fresh_process(measure_sqlite, rows, seconds)
-    yield Figure(
-        case="sql", what=f"{rows:,} bars into SQLite", unit="points/s", runs=ours,
-        peer=EXECUTEMANY, peer_runs=theirs,
-    )  # fmt: skip
+    for peer, goal in ((EXECUTEMANY, Goal(1, "ratio")), (GIVEN_ROWS, None)):
+        say(f"sql: {rows:,} bars into SQLite, beside {peer}")
+        ours, theirs = in_fresh_process(measure_sqlite, peer, rows, seconds)
+        yield Figure(
+            case="sql", what=f"{rows:,} bars into SQLite", unit="points/s", runs=ours,
+            peer=peer, peer_runs=theirs, goal=goal,
+        )  # fmt: skip
     if installed() is None:
         say("sql: PostgreSQL is not installed")
         return
-    for peer, goal in ((COPY, Goal(1, "ratio")), (INSERT, None), (UPSERT, Goal(5, "ratio"))):
+    for peer, goal in ((COPY, Goal(1, "ratio")), (STAGED, Goal(1, "ratio")), (UPSERT, Goal(5, "ratio"))):
         say(f"sql: {rows:,} bars into PostgreSQL, beside {peer}")
         ours, theirs = in_fresh_process(measure_postgres, peer, rows, seconds)
         yield Figure(
@@ -57,33 +62,40 @@ def run(*, quick: bool) -> Iterator[Figure]:
         )  # fmt: skip
 
 
-def measure_sqlite(rows: int, seconds: float) -> tuple[list[float], list[float]]:
+def measure_sqlite(peer: str, rows: int, seconds: float) -> tuple[list[float], list[float]]:
     """Return the points/s of the destination and of the driver, each into files of its own."""
     frame = make_bars(rows)
     parts = list(batches(frame, PART))
+    made = [sqlite_rows(part) for part in parts] if peer == GIVEN_ROWS else None
 
     def ours(folder: Path) -> None:
         write(SQLDestination(f"sqlite:///{folder / 'ours.db'}"), parts)
 
-    def peer(folder: Path) -> None:
+    def theirs(folder: Path) -> None:
         with closing(sqlite3.connect(folder / "peer.db")) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(definition("sqlite", "bars"))
-            marks = ", ".join("?" * len(POINT_COLUMNS))
-            statement = f"INSERT INTO bars ({_NAMES}) VALUES ({marks})"
-            for part in parts:
-                found = part.frame.select(POINT_COLUMNS).iter_rows()
-                connection.executemany(
-                    statement, ((*row[:3], row[3].isoformat(" "), *row[4:]) for row in found)
-                )
+            connection.execute(definition("sqlite", "bars", COLUMNS))
+            for some in made or map(sqlite_rows, parts):
+                connection.executemany(upsert("bars", "?"), some)
                 connection.commit()
 
-    return alternate(partial(in_folder, ours, rows), partial(in_folder, peer, rows), seconds=seconds)
+    return alternate(partial(in_folder, ours, rows), partial(in_folder, theirs, rows), seconds=seconds)
+
+
+def sqlite_rows(part: PointBatch) -> list[Row]:
+    """Return rows as the driver takes them, in the order of a batch."""
+    numbered = part.frame.select(POINT_COLUMNS).iter_rows()
+    return [(*row[:3], row[3].isoformat(" "), *row[4:], 0, number) for number, row in enumerate(numbered)]
 
 
 def measure_postgres(peer: str, rows: int, seconds: float) -> tuple[list[float], list[float]]:
-    """Return the points/s of the destination and of the driver, each into tables of its own."""
+    """Return the points/s of the destination and of the driver, each into tables of its own.
+
+    The driver gets rows that were made, sorted and rid of doubles before, and records nothing.
+    """
     parts = list(batches(make_bars(rows), PART))
+    columns = POINT_COLUMNS if peer == COPY else COLUMNS
+    made = [newest_rows(part).select(columns).rows() for part in parts]
     tables = (f"bars_{number}" for number in count())
     with own_postgres() as server, psycopg.connect(plain(server.url)) as connection:
 
@@ -93,48 +105,61 @@ def measure_postgres(peer: str, rows: int, seconds: float) -> tuple[list[float],
 
         def theirs() -> int:
             table = next(tables)
-            if peer == UPSERT:
-                upsert_row_by_row(server.url, table, parts)
-                return rows
-            connection.execute(definition("postgresql", table))
-            load = copied if peer == COPY else inserted
-            for part in parts:
+            connection.execute(definition("postgresql", table, columns))
+            for some in made:
                 with connection.cursor() as cursor:
-                    load(cursor, table, part.frame.select(POINT_COLUMNS).rows())
+                    LOAD[peer](cursor, table, some)
                 connection.commit()
             return rows
 
         return alternate(ours, theirs, seconds=seconds)
 
 
-def copied(cursor: psycopg.Cursor[Any], table: str, rows: list[tuple[Any, ...]]) -> None:
+def copied(cursor: psycopg.Cursor[Any], table: str, rows: list[Row], columns: Sequence[str]) -> None:
     """Load rows row by row through COPY. Source: psycopg 3 documentation, Using COPY TO and COPY FROM."""
-    with cursor.copy(f"COPY {table} ({_NAMES}) FROM STDIN") as copy:
+    with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
 
 
-def inserted(cursor: psycopg.Cursor[Any], table: str, rows: list[tuple[Any, ...]]) -> None:
-    """Load rows one by one."""
-    marks = ", ".join(["%s"] * len(POINT_COLUMNS))
-    cursor.executemany(f"INSERT INTO {table} ({_NAMES}) VALUES ({marks})", rows)
+def staged(cursor: psycopg.Cursor[Any], table: str, rows: list[Row]) -> None:
+    """Load rows through a temporary table, and from there keep the newest revision of each."""
+    cursor.execute(f"CREATE TEMPORARY TABLE staged (LIKE {table}) ON COMMIT DROP")
+    copied(cursor, "staged", rows, COLUMNS)
+    names = ", ".join(COLUMNS)
+    cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM staged {revised(table)}")
 
 
-def upsert_row_by_row(url: str, table: str, parts: list[PointBatch]) -> None:
-    """Upsert rows one by one, as a script does that keeps revisions; it remembers nothing."""
-    statement = on_conflict("postgresql", Tables("postgresql", table).points)
-    engine = sa.create_engine(url, json_serializer=str, poolclass=sa.pool.NullPool)
-    with engine.connect() as connection:
-        Tables("postgresql", table).points.create(connection)
-        for part in parts:
-            upsert(statement, connection, newest_rows(part))
-            connection.commit()
+def upserted(cursor: psycopg.Cursor[Any], table: str, rows: list[Row]) -> None:
+    """Load rows one by one, and keep the newest revision of each."""
+    cursor.executemany(upsert(table, "%s"), rows)
 
 
-def definition(dialect: str, table: str) -> str:
-    """Return the statement that makes the same table without what a revision needs."""
+def upsert(table: str, mark: str) -> str:
+    """Return the statement for one row."""
+    marks = ", ".join([mark] * len(COLUMNS))
+    return f"INSERT INTO {table} ({', '.join(COLUMNS)}) VALUES ({marks}) {revised(table)}"
+
+
+def revised(table: str) -> str:
+    """Return what an INSERT does where a row of that identity is there."""
+    changed = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in IDENTITY)
+    newer = ", ".join(f"excluded.{name}" for name in ACCEPTANCE)
+    there = ", ".join(f"{table}.{name}" for name in ACCEPTANCE)
+    return f"ON CONFLICT ({', '.join(IDENTITY)}) DO UPDATE SET {changed} WHERE ({newer}) >= ({there})"
+
+
+LOAD: Final[dict[str, Callable[[psycopg.Cursor[Any], str, list[Row]], None]]] = {
+    COPY: partial(copied, columns=POINT_COLUMNS),
+    STAGED: staged,
+    UPSERT: upserted,
+}
+
+
+def definition(dialect: str, table: str, columns: Sequence[str] = POINT_COLUMNS) -> str:
+    """Return the statement that makes the same table, of some columns: revisions need all."""
     points = Tables(dialect, table).points
-    kept = [column._copy() for column in points.columns if column.name in POINT_COLUMNS]
+    kept = [column._copy() for column in points.columns if column.name in columns]
     plain_table = sa.Table(table, sa.MetaData(), *kept, sqlite_with_rowid=False)
     made = sa.create_engine(f"{dialect}://").dialect
     return str(CreateTable(plain_table).compile(dialect=made))

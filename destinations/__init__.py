@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from destinations.csv_file import CSVDestination
     from destinations.delta import AnalyticsEngineDestination
     from destinations.file import FileDestination
+    from destinations.influxdb import InfluxDBDestination
     from destinations.jsonl_file import JSONLinesDestination, StandardOutputDestination
     from destinations.kafka import KafkaDestination
     from destinations.memory import MemoryDestination
@@ -34,6 +35,7 @@ __all__ = [
     "DataDestination",
     "FeatherDestination",
     "FileDestination",
+    "InfluxDBDestination",
     "JSONLinesDestination",
     "KafkaDestination",
     "MemoryDestination",
@@ -53,6 +55,7 @@ REGISTRY: Final[dict[str, str]] = {
     "csv_file": "destinations.csv_file:CSVDestination",
     "delta": "destinations.delta:AnalyticsEngineDestination",
     "feather": "destinations.arrow_file:FeatherDestination",
+    "influxdb": "destinations.influxdb:InfluxDBDestination",
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
     "kafka": "destinations.kafka:KafkaDestination",
     "memory": "destinations.memory:MemoryDestination",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import ClassVar
 
 import numpy as np
 
+from destinations.maintenance import Maintenance
+from destinations.pruning import StillOwed
 from router.batch import PointBatch
 from router.errors import Reason
 from router.points import NormalizedDataPoint
@@ -26,6 +29,8 @@ class DataDestination(ABC):
 
     #: True where points of one series must arrive in order of acceptance: one part in flight at a time.
     ordered: ClassVar[bool] = True
+    #: Points that every write should hold at least, for it to be cheap here; None: any number is well.
+    advised_batch_size: ClassVar[int | None] = None
 
     def __init__(self, *, name: str | None = None) -> None:
         """Remember the name; the queue is `destinations.<name>`. None: named after its first route."""
@@ -96,6 +101,24 @@ class DataDestination(ABC):
         None: there is no such record.
         """
         return None
+
+    def maintenance(self) -> Maintenance | None:
+        """Return what `candlefleet maintain` does here; None: there is nothing to keep up."""
+        return None
+
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget which rows of old, settled batches were written; return of how many.
+
+        What is forgotten and delivered again is written again. A call does a bounded piece of work, so that
+        no write waits long: whoever wants all of it asks until the answer is 0. No lock is held while
+        `still_owed` is asked, and a batch that was written meanwhile is not forgotten. What is on record
+        of a route stays its number. Without a record there is nothing to forget.
+
+        Args:
+            older_than: How long ago a batch was last written; a day is the least that makes sense.
+            still_owed: Says which of some batches must not be forgotten.
+        """
+        return 0
 
     def __str__(self) -> str:
         return type(self).__name__

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from destinations.dataset import DatasetDestination
+from destinations.maintenance import Maintenance, Merge, Merged, fingerprints, plan
 from destinations.records import FileTally
 from router.errors import DestinationError, TransientError, UnavailableError
 
@@ -19,44 +18,34 @@ from router.errors import DestinationError, TransientError, UnavailableError
 _ORDER: Final = ("symbol", "timestamp")
 
 
-class Merge(NamedTuple):
-    """Neighbours in one folder whose rows fit into one file."""
+class DatasetMaintenance(Maintenance):
+    """What `candlefleet maintain` does for a dataset."""
 
-    folder: str
-    files: tuple[FileTally, ...]
+    def __init__(self, dataset: DatasetDestination) -> None:
+        """Remember it; nothing is opened."""
+        self._dataset = dataset
 
-    @property
-    def rows(self) -> int:
-        """How many rows they hold together."""
-        return sum(file.rows for file in self.files)
+    def begun(self) -> bool:
+        """Return whether anything was ever written."""
+        return self._dataset.ledger.exists()
 
-    @property
-    def bytes(self) -> int:
-        """How long they are together."""
-        return sum(file.bytes for file in self.files)
+    def missing(self, *, forget: bool) -> list[str]:
+        """Return the files that somebody removed, and drop them from the ledger if told to."""
+        return self._dataset.parts.missing(forget=forget)
 
+    def planned(self) -> list[Merge]:
+        """Return what there is to merge now."""
+        return planned(self._dataset)
 
-class Merged(NamedTuple):
-    """What became of a merge: the new file, or why there is none."""
+    def merges(self) -> Iterator[Merged]:
+        """Merge until nothing is left to merge."""
+        return compact(self._dataset)
 
-    merge: Merge
-    file: FileTally | None = None
-    error: str = ""
-
-
-def plan(files: Iterable[FileTally], target: int) -> list[Merge]:
-    """Return what to merge: neighbours in one folder, each shorter than half of a target, in bytes.
-
-    Names tell the order in which files were written, and neighbours keep it: what was written between two
-    others stays between them.
-    """
-    by_name = sorted(files, key=lambda file: (_folder(file), file.name))
-    return [
-        Merge(folder, tuple(run))
-        for folder, found in groupby(by_name, key=_folder)
-        for run in _runs(found, target)
-        if len(run) > 1
-    ]
+    def remove_unlisted(self, *, dry_run: bool) -> list[str]:
+        """Remove what was replaced, which no reader finds any more; there is nothing else to tell."""
+        if not dry_run:
+            self._dataset.parts.remove_replaced()
+        return []
 
 
 def planned(destination: DatasetDestination) -> list[Merge]:
@@ -73,7 +62,7 @@ def compact(destination: DatasetDestination) -> Iterator[Merged]:
     while todo := [one for one in planned(destination) if one not in failed]:
         for one in todo:
             merged = _tried(destination, one)
-            if merged.file is None:
+            if not merged.files:
                 if not set(one.files) <= set(destination.ledger.files()):
                     continue
                 failed.add(one)
@@ -95,27 +84,9 @@ def merge(destination: DatasetDestination, one: Merge) -> FileTally | None:
     """
     before = _read(destination, one)
     write = destination.file(one.folder, _sorted(before))
-    if not np.array_equal(_fingerprints(before), _fingerprints(destination.decode(write.content))):
+    if not np.array_equal(fingerprints([before]), fingerprints([destination.decode(write.content)])):
         raise TransientError(f"merging {len(one.files)} files changed their rows: they stay as they are")
     return destination.parts.replace([file.name for file in one.files], write)
-
-
-def _folder(file: FileTally) -> str:
-    return file.name.rpartition("/")[0]
-
-
-def _runs(files: Iterable[FileTally], target: int) -> list[list[FileTally]]:
-    runs: list[list[FileTally]] = [[]]
-    length = 0
-    for file in files:
-        large = 2 * file.bytes >= target
-        if large or length + file.bytes > target:
-            runs.append([])
-            length = 0
-        if not large:
-            runs[-1].append(file)
-            length += file.bytes
-    return runs
 
 
 def _tried(destination: DatasetDestination, one: Merge) -> Merged:
@@ -123,7 +94,7 @@ def _tried(destination: DatasetDestination, one: Merge) -> Merged:
         file = merge(destination, one)
     except DestinationError as error:
         return Merged(one, error=str(error))
-    return Merged(one, file, "" if file else "changed by somebody else meanwhile")
+    return Merged(one, (file,)) if file else Merged(one, error="changed by somebody else meanwhile")
 
 
 def _read(destination: DatasetDestination, one: Merge) -> pa.Table:
@@ -140,8 +111,3 @@ def _sorted(table: pa.Table) -> pa.Table:
     columns = [name for name in _ORDER if name in table.column_names]
     rows = pl.DataFrame(pl.from_arrow(table.select(columns))).with_row_index("row")
     return table.take(rows.sort(columns, maintain_order=True)["row"].to_arrow())
-
-
-# One number for each row, in no order: two tables of the same rows have the same.
-def _fingerprints(table: pa.Table) -> npt.NDArray[np.uint64]:
-    return np.sort(pl.DataFrame(pl.from_arrow(table)).hash_rows().to_numpy())

@@ -17,6 +17,7 @@ from destinations.filenames import AnyName, FilePlace
 from destinations.files import FileWrite
 from destinations.hive import HivePartitions
 from destinations.ledgered import LedgeredDestination
+from destinations.maintenance import Maintenance
 from destinations.part_ledger import PartLedger
 from destinations.records import Durability
 from router.batch import PointBatch
@@ -113,6 +114,12 @@ class DatasetDestination(LedgeredDestination):
     def owns(self) -> list[FilePlace]:
         """Return the whole folder: a reader takes whatever lies in it for a part of the dataset."""
         return [FilePlace(self.path, AnyName())]
+
+    def maintenance(self) -> Maintenance:
+        """Return what merges the small files."""
+        from destinations.compaction import DatasetMaintenance
+
+        return DatasetMaintenance(self)
 
     def _writes(self, batch: PointBatch) -> list[FileWrite]:
         """Return a file for each folder, or several where one would be larger than `target_file_size`."""

@@ -2,200 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from typing import Final
 
-import polars as pl
-import pyarrow as pa
+import numpy as np
 
-from destinations.base import DataDestination
-from destinations.dataset import PARTITION_BY
-from destinations.delta_ledger import DeltaLedger, Mark
+from destinations.dataset import PARTITION_BY, TARGET_FILE_SIZE, whole_number
+from destinations.delta_files import DeltaLedger
+from destinations.delta_stats import partition_values, statistics
+from destinations.delta_table import DeltaTable
 from destinations.filenames import AnyName, FilePlace
-from destinations.hive import PARTITIONS, HivePartitions
-from destinations.root import obstacles_under
+from destinations.files import FileWrite
+from destinations.hive import HivePartitions
+from destinations.ledgered import LedgeredDestination
+from destinations.maintenance import Maintenance
+from destinations.parquet import encode_parquet
+from destinations.records import Durability
+from destinations.revisions import ACCEPTANCE_FIELDS, with_acceptance
 from router.batch import PointBatch
-from router.errors import ConfigError, DestinationError, Reason, TransientError
-from router.rows import Mask
+from router.errors import ConfigError, TerminalError
+from router.points import NormalizedDataPoint
+
+#: Points: with fewer, what a commit and its files cost is most of the write, and of reading it.
+ADVISED_BATCH_SIZE: Final = 10_000
 
 
-class AnalyticsEngineDestination(DataDestination):
+class AnalyticsEngineDestination(LedgeredDestination):
     """A Delta table on this host, for Spark, Flink, DuckDB, Polars or pandas; every row of a batch once.
-
-    What was written survives `kill -9`. A power cut is not promised: the library does not sync its files.
 
     Args:
         path: The table's folder.
         partition_by: The columns that part it, of `destinations.hive.PARTITIONS`, the outermost first.
+        target_file_size: Bytes that `candlefleet maintain` makes files of.
+        batch_size: Points of a write where the route names no batch_size; None: whatever waits.
+        flush_interval: Seconds that the oldest point waits for a full write where the route names no
+            batch_timeout.
         name: The destination's name, and its queue.
+        durability: "power" survives a power cut, "process" survives kill -9 and is faster.
 
     Raises:
         ConfigError: An argument is not one of those allowed, or `deltalake` is not installed.
     """
 
+    advised_batch_size = ADVISED_BATCH_SIZE
+
     def __init__(
         self,
         path: str | Path,
         partition_by: str | Sequence[str] = PARTITION_BY,
+        target_file_size: int = TARGET_FILE_SIZE,
         *,
+        batch_size: int | None = ADVISED_BATCH_SIZE,
+        flush_interval: float | None = 60.0,
         name: str | None = None,
+        durability: Durability = "power",
     ) -> None:
         """Check the arguments; nothing is opened."""
-        super().__init__(name=name)
         if "://" in str(path):
             message = f"{str(path)!r} is no folder of this host: a table in an object store cannot be written"
             raise ConfigError("path.remote", "path", message)
-        self.path = Path(path)
-        self.table = DeltaFolder(self.path, HivePartitions(partition_by).by)
-        self.ledger = DeltaLedger(self.path, self.table)
-
-    def open(self) -> None:
-        """Open table and ledger, made if need be, and settle what a crash left.
-
-        Raises:
-            ConfigError: The folder holds something else, or a table of other columns.
-            UnavailableError: Another host owns the folder, or the disk is full.
-        """
-        self.ledger.open()
-
-    def check(self) -> None:
-        """Refuse a folder that no point could be written to.
-
-        Raises:
-            ConfigError: The folder holds something else, or a table of other columns.
-        """
-        with suppress(DestinationError):
-            self.open()
-        self.close()
+        self.batch_size = batch_size if batch_size is None else whole_number("batch_size", batch_size)
+        self.flush_interval = flush_interval if batch_size is not None else None
+        self.partitions = HivePartitions(partition_by, ACCEPTANCE_FIELDS)
+        self.target_file_size = whole_number("target_file_size", target_file_size)
+        self.table = DeltaTable(Path(path), self.partitions.by)
+        self.ledger: DeltaLedger
+        ledger = DeltaLedger(Path(path), self.table, durability=durability)
+        super().__init__(path, name=name, ledger=ledger)
 
     def write_batch(self, batch: PointBatch) -> None:
         """Commit the rows that are not in the table yet.
 
         Raises:
             TransientError: The outcome is unknown; write again.
-            UnavailableError: The disk is full, or the folder needs a hand.
-            TerminalError: A batch of this id with other points was written before.
+            UnavailableError: The disk is full, or the table needs a hand.
+            TerminalError: Names the rows whose folder no file system takes, all others being written; or a
+                batch of this id with other points was written before.
         """
-        self.ledger.commit(batch)
+        refused = self.partitions.unnameable(batch.frame)
+        accepted = np.ones(len(batch), dtype=np.bool_)
+        accepted[refused] = False
+        super().write_batch(batch.filter(accepted))
+        if refused:
+            by = " and ".join(self.partitions.by)
+            raise TerminalError(f"{by}: too long to name a folder, or reserved there", refused)
 
-    def close(self) -> None:
-        """Close the ledger; twice is harmless."""
-        self.ledger.close()
-
-    def place(self) -> str:
-        """Return the table's folder."""
-        return str(self.path)
+    def target(self, point: NormalizedDataPoint) -> str:
+        """Return the folder of the table that a point goes to."""
+        ((folder, _),) = self.partitions.split(with_acceptance(PointBatch.of([point])))
+        return str(self.path / folder)
 
     def owns(self) -> list[FilePlace]:
         """Return the whole folder."""
         return [FilePlace(self.path, AnyName())]
 
-    def obstacles(self) -> list[Reason]:
-        """Return why the folder cannot be made or written."""
-        return obstacles_under(self.path)
+    def maintenance(self) -> Maintenance:
+        """Return what merges the small files and removes the old ones."""
+        from destinations.delta_maintenance import DeltaMaintenance
 
-    def holds(self, batch: PointBatch) -> Mask:
-        """Return of each row whether it is in the table."""
-        return self.ledger.holds(batch)
+        return DeltaMaintenance(self)
 
-    def on_record(self, route_id: str) -> int | None:
-        """Return how many rows of a route are in the table; None: there is no ledger yet."""
-        return self.ledger.rows_written(route_id) if self.ledger.exists() else None
-
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
-        """Forget which rows of old, settled batches were written; return how many batches."""
-        return self.ledger.prune(older_than, still_owed)
-
-
-class DeltaFolder:
-    """A Delta table in a folder; commits carry their mark as the table's application transaction."""
-
-    def __init__(self, path: Path, by: Sequence[str]) -> None:
-        """Remember both; nothing is opened."""
-        self._delta = _deltalake()
-        self._path = path
-        self._by = list(by)
-        self.schema = _schema(by)
-
-    def prepare(self) -> None:
-        """Make the table, or check the one that is there.
-
-        Raises:
-            ConfigError: `path.not_a_table`, or `table.column`, `table.partition` for one that does not fit.
-        """
-        with _delta_errors(self._path):
-            if self._delta.DeltaTable.is_deltatable(str(self._path)):
-                self._compare(self._delta.DeltaTable(self._path))
-                return
-            strangers = sorted(file.name for file in self._path.iterdir() if not file.name.startswith("."))
-            if strangers:
-                message = f"{self._path} holds {strangers[0]} and is no Delta table: choose an empty folder"
-                raise ConfigError("path.not_a_table", "path", message)
-            self._delta.DeltaTable.create(self._path, self.schema, partition_by=self._by)
-
-    def append(self, batch: PointBatch, mark: Mark) -> None:
-        """Commit rows and mark, both or neither.
-
-        Raises:
-            TransientError: The outcome is unknown.
-        """
-        transaction = self._delta.Transaction(mark.application, mark.number)
-        with _delta_errors(self._path):
-            self._delta.write_deltalake(
-                self._path,
-                self.rows(batch),
-                mode="append",
-                commit_properties=self._delta.CommitProperties(app_transactions=[transaction]),
-            )
-
-    def last(self, application: str) -> int:
-        """Return the number of the last mark of an application; -1: there is none."""
-        with _delta_errors(self._path):
-            found = self._delta.DeltaTable(self._path).transaction_version(application)
-        return -1 if found is None else int(found)
-
-    def rows(self, batch: PointBatch) -> pa.Table:
-        """Return the rows of a batch with the table's columns."""
-        frame: pl.DataFrame = batch.frame
-        frame = frame.with_columns([PARTITIONS[name] for name in self._by if name not in frame.columns])
-        return frame.select(self.schema.names).to_arrow().cast(self.schema)
-
-    def _compare(self, table: object) -> None:
-        ours = {field.name: field.type for field in self._delta.Schema.from_arrow(self.schema).fields}
-        theirs = {field.name: field.type for field in table.schema().fields}  # type: ignore[attr-defined]
-        for name, wanted in ours.items():
-            if theirs.get(name) != wanted:
-                message = f"{self._path}: column {name} is {theirs.get(name, 'missing')}, not {wanted}"
-                raise ConfigError("table.column", "path", message)
-        by = table.metadata().partition_columns  # type: ignore[attr-defined]
-        if by != self._by:
-            message = f"{self._path} is partitioned by {by}, not {self._by}"
-            raise ConfigError("table.partition", "partition_by", message)
-
-
-def _schema(by: Sequence[str]) -> pa.Schema:
-    derived = {"date": pa.date32(), "month": pa.string(), "year": pa.int32()}
-    extra = [pa.field(name, derived[name]) for name in by if name in derived]
-    return pa.schema([*HivePartitions(()).schema, *extra])
-
-
-def _deltalake() -> ModuleType:
-    try:
-        import deltalake
-    except ImportError as error:
-        message = "needs the package deltalake: pip install 'candlefleet[delta]'"
-        raise ConfigError("package.missing", "destination", message) from error
-    return deltalake
-
-
-@contextmanager
-def _delta_errors(path: Path) -> Iterator[None]:
-    from deltalake.exceptions import DeltaError
-
-    try:
-        yield
-    except DeltaError as error:
-        raise TransientError(f"Delta table {path}: {error}") from error
+    def _writes(self, batch: PointBatch) -> list[FileWrite]:
+        """Return a file for each folder; it says what the table's log is told of it."""
+        writes = []
+        for folder, table in self.partitions.split(with_acceptance(batch)):
+            name = f"{folder}/part.parquet" if folder else "part.parquet"
+            holds = json.dumps([partition_values(folder), statistics(table)])
+            writes.append(FileWrite(name, holds, len(table), encode_parquet(table)))
+        return writes

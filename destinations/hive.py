@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -39,15 +39,16 @@ class HivePartitions:
 
     Attributes:
         by: Those columns, the outermost first.
-        schema: The columns of the files: those of a point, text as plain text, without what the folders say.
+        schema: The columns of the files: those of a point, text as plain text, without what the folders say,
+            and some more if it is told.
 
     Raises:
         ConfigError: `partition.field` for a column that is none of `PARTITIONS`, `partition.repeated` for
             one named twice.
     """
 
-    def __init__(self, by: str | Sequence[str]) -> None:
-        """Take the columns, the outermost first; one alone may be given as text."""
+    def __init__(self, by: str | Sequence[str], more: Iterable[pa.Field] = ()) -> None:
+        """Take the columns, the outermost first, one alone as text if you like, and more of the files."""
         self.by = (by,) if isinstance(by, str) else tuple(by)
         for name in self.by:
             if not isinstance(name, str) or name not in PARTITIONS:
@@ -56,7 +57,7 @@ class HivePartitions:
                 raise ConfigError("partition.field", "partition_by", message)
         if len(set(self.by)) < len(self.by):
             raise ConfigError("partition.repeated", "partition_by", f"{list(self.by)} names a column twice")
-        self.schema = _schema(self.by)
+        self.schema = pa.schema([*_schema(self.by), *more])
         self._free = [name for name in self.by if name in FREE_TEXT]
 
     def split(self, frame: pl.DataFrame) -> list[tuple[str, pa.Table]]:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-import ssl
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn, TypeAlias
 
 import polars as pl
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
-from kafka.net.compat import KafkaNetClient
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.partitioner import murmur2
 
 from destinations.base import DataDestination
-from destinations.kafka_errors import TOO_LARGE, meaning, said
+from destinations.kafka_client import DEFAULTS, Cause, made_producer
+from destinations.kafka_errors import TOO_LARGE, advice, meaning, said
 from destinations.kafka_settings import (
     COMPRESSIONS,
     check_brokers,
@@ -41,8 +41,9 @@ KEY_FIELDS: Final = tuple(name for name in COLUMNS if name != "technical_indicat
 #: What a message says of its row; copies of one row say the same.
 HEADERS: Final = ("candlefleet-batch", "candlefleet-row", "candlefleet-route")
 
-#: Everything waits in one write until it is flushed: there is nothing to gain by sending small batches.
-_DEFAULTS: Final = {"client_id": "candlefleet", "linger_ms": 50, "batch_size": 1 << 18}
+
+#: Key, value, headers, partition.
+Message: TypeAlias = tuple[bytes | None, bytes, list[tuple[str, bytes]], int | None]
 
 
 class KafkaDestination(DataDestination):
@@ -91,6 +92,7 @@ class KafkaDestination(DataDestination):
         self._lock = threading.RLock()
         self._producer: KafkaProducer | None = None
         self._pid = 0
+        self._cause = Cause()
 
     # -- open and close -------------------------------------------------------------------------
 
@@ -106,12 +108,14 @@ class KafkaDestination(DataDestination):
             self.check()
             self._pid = os.getpid()
             try:
-                self._producer = made_producer(self._client_settings())
+                self._cause = Cause()
+                self._producer = made_producer(self._client_settings(), self._cause)
                 self._producer.partitions_for(self._topic)
-            except (KafkaError, OSError, ssl.SSLError, ValueError) as error:
+            except (KafkaError, OSError, ImportError, TypeError, ValueError) as error:
+                cause = self._cause.of(error)
+                hint = advice(cause, connected=self._producer is not None and cause is error)
                 self.close()
-                hint = "" if meaning(error) is UnavailableError else f": {self._advice(error)}"
-                raise self._failed(UnavailableError, error, hint) from self._shown(error)
+                raise self._failed(UnavailableError, cause, hint) from self._shown(cause)
 
     def close(self) -> None:
         """Let go of the connection; twice is harmless. The next write connects again."""
@@ -147,51 +151,91 @@ class KafkaDestination(DataDestination):
         Raises:
             UnavailableError: No broker, no permission, no such topic, too few replicas.
             TransientError: A connection was lost, or some row was not acknowledged in time; write again.
-            TerminalError: Rows are too large for the brokers, and all others are written; or the brokers
-                refused some row for another reason.
+            TerminalError: With rows: those are refused, all others are written. Without: the brokers took
+                none, and which of them they mind is not known.
         """
         if not len(batch):
             return
+        refused: dict[int, BaseException] = {}
         with self._lock:
-            if self._producer is None or self._pid != os.getpid():
-                self.open()
-            failures = self._send(batch)
-        refused = [row for row, error in failures.items() if isinstance(error, TOO_LARGE)]
-        if len(refused) < len(failures):
-            self.close()  # whatever its state is, nobody knows how far it came
-            error = next(error for error in failures.values() if not isinstance(error, TOO_LARGE))
-            raise self._failed(meaning(error), error) from self._shown(error)
+            messages = self._messages(batch)
+            failures = self._send(messages, refused)
+            acknowledged = len(messages) - len(failures) - len(refused)
+            if failures and not acknowledged and len(messages) > 1:
+                raise self._failed(TerminalError, next(iter(failures.values())))
+            self._sift(messages, failures, refused)
         if refused:
-            message = f"{self.place()}: {said(failures[refused[0]])}"
-            raise TerminalError(scrub(message, self._secrets()), refused)
+            message = f"{self.place()}: {said(next(iter(refused.values())))}"
+            raise TerminalError(scrub(message, self._secrets()), sorted(refused))
 
-    # Every record is acknowledged or has expired when this returns: none is sent behind our back.
-    def _send(self, batch: PointBatch) -> dict[int, BaseException]:
-        producer, futures = self._producer, {}
-        failures: dict[int, BaseException] = {}
-        assert producer is not None
-        try:
-            for row, (key, value, headers, partition) in enumerate(self._messages(batch)):
-                try:
-                    futures[row] = producer.send(self._topic, value, key, headers, partition)
-                except TOO_LARGE as error:
-                    failures[row] = error
-            producer.flush(self._timeout * 2)
-        except KafkaError as error:
-            failures[len(batch)] = error
+    # A message that the brokers refuse takes along those that are on their way with it, named or not.
+    def _sift(
+        self,
+        messages: Mapping[int, Message],
+        failures: Mapping[int, BaseException],
+        refused: dict[int, BaseException],
+    ) -> None:
+        if len(messages) == 1:
+            refused |= failures
+            return
+        rows = list(failures)
+        middle = (len(rows) + 1) // 2
+        for some in filter(None, (rows[:middle], rows[middle:])):
+            part = {row: messages[row] for row in some}
+            self._sift(part, self._send(part, refused), refused)
+
+    # Those that failed because some were refused. What is not acknowledged by the end, closing takes back.
+    def _send(
+        self, messages: Mapping[int, Message], refused: dict[int, BaseException]
+    ) -> dict[int, BaseException]:
+        producer, futures = self._opened(), {}
+        for row, (key, value, headers, partition) in messages.items():
+            try:
+                futures[row] = producer.send(self._topic, value, key, headers, partition)
+            except TOO_LARGE as error:
+                refused[row] = error
+            except (KafkaError, ValueError) as error:  # a ValueError: the partition is no longer there
+                self._give_up(error)
+        self._flush(producer, futures.values())
+        late = KafkaTimeoutError("not acknowledged in time")
+        failures = {
+            row: self._cause.of(future.exception or late)
+            for row, future in futures.items()
+            if not future.succeeded()
+        }
+        if lost := [error for error in failures.values() if meaning(error) is not TerminalError]:
+            self._give_up(lost[0])
+        if failures:
+            self.close()  # the client takes nothing after a refusal
+        self._cause.error = None
+        return failures
+
+    def _opened(self) -> KafkaProducer:
+        if self._producer is None or self._pid != os.getpid():
+            self.open()
+        return self._producer
+
+    def _give_up(self, error: BaseException) -> NoReturn:
+        self.close()
+        cause = self._cause.of(error)
+        raise self._failed(meaning(cause), cause) from self._shown(cause)
+
+    # The client's flush comes back early where it has split what was too large for the brokers.
+    def _flush(self, producer: KafkaProducer, futures: Iterable[Any]) -> None:
+        ends = time.monotonic() + self._timeout * 2
+        while not all(future.is_done for future in futures) and (left := ends - time.monotonic()) > 0:
             with suppress(KafkaError):
-                producer.flush(self._timeout * 2)
-        failures |= {row: future.exception for row, future in futures.items() if future.failed()}
-        return dict(sorted(failures.items()))
+                producer.flush(left)
 
-    def _messages(self, batch: PointBatch) -> Iterator[tuple[bytes | None, bytes, Any, int | None]]:
-        assert self._producer is not None
-        partitions = sorted(self._producer.partitions_for(self._topic))
+    def _messages(self, batch: PointBatch) -> dict[int, Message]:
+        try:
+            partitions = sorted(self._opened().partitions_for(self._topic))
+        except KafkaError as error:
+            self._give_up(error)
         keys = encode_keys(batch.frame, self._key_field)
         places = {key: None if key is None else place_of(key, partitions) for key in set(keys)}
-        values = encode_values(batch.frame)
-        for key, value, headers in zip(keys, values, row_headers(batch), strict=True):
-            yield key, value, headers, places[key]
+        found = zip(keys, encode_values(batch.frame), row_headers(batch), map(places.get, keys), strict=True)
+        return dict(enumerate(found))
 
     # -- where ----------------------------------------------------------------------------------
 
@@ -210,7 +254,7 @@ class KafkaDestination(DataDestination):
 
     def _client_settings(self) -> dict[str, Any]:
         milliseconds = math.ceil(self._timeout * 1000)
-        settings = {**_DEFAULTS, **self._settings}
+        settings = {**DEFAULTS, **self._settings}
         return settings | {
             "bootstrap_servers": list(self._brokers),
             "compression_type": self._compression,
@@ -222,19 +266,11 @@ class KafkaDestination(DataDestination):
             "request_timeout_ms": milliseconds // 2,
         }
 
-    def _advice(self, error: BaseException) -> str:
-        known = self._producer is not None
-        if isinstance(error, (OSError, ValueError)):
-            return "mend the settings of security"
-        return (
-            "create the topic, or mend its name" if known else "start a broker, or mend brokers and security"
-        )
-
     def _failed(
         self, kind: type[Any], error: BaseException, hint: str = ""
     ) -> UnavailableError | TransientError | TerminalError:
         made: UnavailableError | TransientError | TerminalError
-        made = kind(scrub(f"{self.place()}: {said(error)}{hint}", self._secrets()))
+        made = kind(scrub(f"{self.place()}: {said(error, hint)}", self._secrets()))
         return made
 
     # A client that repeats a secret is not to be read in a traceback either.
@@ -243,22 +279,6 @@ class KafkaDestination(DataDestination):
 
     def _secrets(self) -> list[str]:
         return secrets_of(self._settings)
-
-
-def made_producer(settings: Mapping[str, Any]) -> KafkaProducer:
-    """Return a connected producer; where it cannot be made, its connections are closed."""
-    clients: list[KafkaNetClient] = []
-
-    def remembered(**options: Any) -> KafkaNetClient:
-        clients.append(KafkaNetClient(**options))
-        return clients[-1]
-
-    try:
-        return KafkaProducer(**settings, kafka_client=remembered)
-    except BaseException:
-        for client in clients:
-            client.close()
-        raise
 
 
 def encode_keys(frame: pl.DataFrame, field: str) -> list[bytes | None]:

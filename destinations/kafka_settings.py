@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from kafka import KafkaProducer
 from kafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
+from kafka.net.sasl import SASL_MECHANISMS
 
 from router.errors import ConfigError
 from router.names import nearest
@@ -16,6 +17,9 @@ from router.yaml_secrets import is_secret
 
 COMPRESSIONS: Final = {"gzip": has_gzip, "lz4": has_lz4, "snappy": has_snappy, "zstd": has_zstd}
 
+PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+_LOGIN: Final = ("sasl_plain_username", "sasl_plain_password")
 _NUMBERED: Final = "every row is acknowledged by all replicas and numbered by its producer"
 _TIMED: Final = "timeout says it"
 _ENCODED: Final = "keys and values are made from the columns of a point"
@@ -77,7 +81,8 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings of the client that a user may make.
 
     Raises:
-        ConfigError: `setting.fixed` for one that belongs to the destination, `setting.unknown` for another.
+        ConfigError: `setting.fixed` for one that belongs to the destination, `setting.unknown` for another;
+            `enum`, `required`, `type` and `login.unused` for security that is not what it looks like.
     """
     for name in settings:
         if name in _OURS:
@@ -85,6 +90,7 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         if name not in _ALLOWED:
             message = f"the Kafka client has no setting {name!r}{nearest(name, _ALLOWED)}"
             raise ConfigError("setting.unknown", name, message)
+    _check_security(settings)
     version = settings.get("api_version")
     return {**settings, "api_version": tuple(version)} if isinstance(version, list) else dict(settings)
 
@@ -94,6 +100,31 @@ def secrets_of(settings: Mapping[str, Any]) -> list[str]:
     found = [value for name, value in settings.items() if is_secret(name) and isinstance(value, str)]
     password = urlsplit(str(settings.get("proxy_url") or "")).password
     return [*found, password] if password else found
+
+
+# The client takes what it does not know for PLAINTEXT.
+def _check_security(settings: Mapping[str, Any]) -> None:
+    protocol = settings.get("security_protocol", "PLAINTEXT")
+    _check_one_of("security_protocol", protocol, PROTOCOLS)
+    if protocol.startswith("SASL"):
+        mechanism = settings.get("sasl_mechanism")
+        _check_one_of("sasl_mechanism", mechanism, SASL_MECHANISMS)
+        needed = _LOGIN if str(mechanism).startswith(("PLAIN", "SCRAM")) else ()
+        for name in needed:
+            if settings.get(name) in (None, ""):
+                raise ConfigError("required", name, f"{mechanism} needs it")
+    for name in _LOGIN:
+        if name in settings and not protocol.startswith("SASL"):
+            message = f"{protocol} does not log in: set security_protocol to SASL_SSL"
+            raise ConfigError("login.unused", name, message)
+        if not isinstance(settings.get(name, ""), str):
+            raise ConfigError("type", name, "it is no text: put it into quotes")
+
+
+def _check_one_of(name: str, value: object, known: Collection[str]) -> None:
+    if value not in known:
+        message = f"{value!r} is none of {', '.join(known)}{nearest(str(value), known)}"
+        raise ConfigError("enum", name, message)
 
 
 def _is_broker(text: str) -> bool:

@@ -6,7 +6,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 
 from destinations.files import Files, FileWrite
 from destinations.growing import GrowingFiles
+from destinations.pruning import StillOwed, prune
 from destinations.records import Durability, FileTally, Records, ledger_errors, refuse_unwritable
 from destinations.repeats import Entry, compare
 from destinations.root import Root, disk_errors
@@ -211,19 +212,14 @@ class Ledger:
         with self._opened():
             return self._records.tallies()
 
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
-        """Forget which rows of old, settled batches were written; return how many.
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget some of the old, settled batches, as a destination does; return how many."""
+        return prune(self._recorded, older_than, still_owed)
 
-        A batch that is forgotten and delivered again is written again, so nothing calls this that does
-        not know what is owed.
-
-        Args:
-            older_than: How long ago a batch was last written; a day is the least that makes sense.
-            still_owed: Whether rows of a batch id are still owed, or the ids of those batches.
-        """
-        owed = still_owed if callable(still_owed) else set(still_owed).__contains__
-        with self._opened(), self._records.transaction():
-            return self._records.prune(older_than, owed)
+    @contextmanager
+    def _recorded(self) -> Iterator[Records]:
+        with self._opened():
+            yield self._records
 
     def forget(self, name: str) -> None:
         """Give up what is recorded of one file: the next write adopts it as it is, or begins it anew.

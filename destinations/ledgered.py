@@ -6,11 +6,13 @@ import threading
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 from destinations.base import DataDestination
 from destinations.files import FileWrite
 from destinations.ledger import Ledger
+from destinations.pruning import StillOwed
 from destinations.root import obstacles_under
 from router.batch import PointBatch
 from router.errors import DestinationError, Reason
@@ -106,3 +108,7 @@ class LedgeredDestination(DataDestination):
     def on_record(self, route_id: str) -> int | None:
         """Return how many rows of a route the ledger says are in the files; None: there is no ledger yet."""
         return self.ledger.rows_written(route_id) if self.ledger.exists() else None
+
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget which rows of old, settled batches are in the files; return of how many."""
+        return self.ledger.prune(older_than, still_owed)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from destinations.compression import Content
 from destinations.dataset import PARTITION_BY, TARGET_FILE_SIZE, DatasetDestination, whole_number
 from destinations.records import Durability
+from destinations.revisions import ACCEPTANCE
 from router.errors import ConfigError
 from router.schema import TEXTS
 
@@ -19,6 +20,9 @@ from router.schema import TEXTS
 _LEVELS: Final = {"zstd": (1, 22), "gzip": (1, 9)}
 #: Small enough that a query for some days skips most of a file, large enough to compress well.
 ROW_GROUP_SIZE: Final = 131_072
+
+#: Packed as differences they take two thirds of the size, in less time.
+_ASCENDING: Final = ("timestamp", *ACCEPTANCE)
 
 
 class ParquetDestination(DatasetDestination):
@@ -87,7 +91,7 @@ def encode_parquet(
         compression_level=level,
         row_group_size=row_group_size,
         use_dictionary=[name for name in TEXTS if name in table.column_names],
-        column_encoding={"timestamp": "DELTA_BINARY_PACKED"},  # two thirds of the size, in less time
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in _ASCENDING if name in table.column_names},
     )
     content: bytes = out.getvalue().to_pybytes()
     return content

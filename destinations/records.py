@@ -8,12 +8,12 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from destinations.pruning import AT_ONCE
 from destinations.repeats import Entry
 from destinations.root import Root
 from router.errors import ConfigError, TransientError, UnavailableError
@@ -177,14 +177,27 @@ class Records:
         found = self.db.execute("SELECT rows FROM routes WHERE route = ?", (route,)).fetchone()
         return 0 if found is None else int(found[0])
 
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool]) -> int:
-        """Forget batches last written longer ago than that and of which nothing is owed; return how many."""
-        old = self.db.execute(
-            "SELECT route, batch FROM written WHERE at < ?", (time.time() - older_than.total_seconds(),)
-        ).fetchall()
-        settled = [(route, batch) for route, batch in old if not still_owed(batch)]
-        self.db.executemany("DELETE FROM written WHERE route = ? AND batch = ?", settled)
-        return len(settled)
+    def routes(self) -> list[str]:
+        """Return every route that anything was ever written for."""
+        return [route for (route,) in self.db.execute("SELECT route FROM routes ORDER BY route")]
+
+    def old(self, route: str, after: str, before: float) -> list[str]:
+        """Return some batches of a route last written before a moment, those that follow one id, in order."""
+        found = self.db.execute(
+            "SELECT batch FROM written WHERE route = ? AND batch > ? AND at < ? ORDER BY batch LIMIT ?",
+            (route, after, before, AT_ONCE),
+        )
+        return [batch for (batch,) in found]
+
+    def forget(self, route: str, batches: Sequence[str], before: float) -> int:
+        """Forget those of some batches that were not written since; return how many."""
+        with self.transaction():
+            gone = self.db.execute(
+                "DELETE FROM written"
+                " WHERE route = ? AND batch IN (SELECT value FROM json_each(?)) AND at < ?",
+                (route, json.dumps(list(batches)), before),
+            )
+        return gone.rowcount
 
     # -- files ----------------------------------------------------------------------------------
 
@@ -228,6 +241,10 @@ class Records:
         self.db.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
         (first,) = self.db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
         return str(first)
+
+    def remember(self, key: str, value: str) -> None:
+        """Record what is said of something now."""
+        self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
 
     # -- moves ----------------------------------------------------------------------------------
 

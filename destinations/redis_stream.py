@@ -6,7 +6,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +22,7 @@ from redis.retry import Retry
 from destinations.base import DataDestination
 from destinations.messages import encode_values, row_names
 from destinations.patterns import KeyPattern
+from destinations.pruning import MOST, StillOwed, settled, written_before
 from destinations.queue_url import QueueServer
 from destinations.redis_errors import NOT_OURS, StreamPlace, redis_errors
 from destinations.repeats import Entry, compare
@@ -65,6 +67,17 @@ for i = 1, entries do
 end
 redis.call('HINCRBY', record, count, (#ARGV - at + 1) / 3)
 return 1
+"""
+#: Forgets those of some batches that were not written since a moment.
+_FORGET: Final = """
+local gone = 0
+for i = 2, #ARGV do
+  local data = redis.call('HGET', KEYS[1], ARGV[i])
+  if data and tonumber(string.match(data, '^%S* (%d+)')) < tonumber(ARGV[1]) then
+    gone = gone + redis.call('HDEL', KEYS[1], ARGV[i])
+  end
+end
+return gone
 """
 
 
@@ -164,12 +177,16 @@ class RedisStreamDestination(DataDestination):
         """
         if not len(batch):
             return
+        with self._answering() as client:
+            for stream, rows in self._by_stream(batch):
+                self._add(client, stream, rows)
+
+    @contextmanager
+    def _answering(self) -> Iterator[redis.Redis]:
         with self._lock:
             try:
                 with redis_errors(self._place):
-                    client = self._connected()
-                for stream, rows in self._by_stream(batch):
-                    self._add(client, stream, rows)
+                    yield self._connected()
             except BaseException:
                 self.close()
                 raise
@@ -245,30 +262,35 @@ class RedisStreamDestination(DataDestination):
                 return int(found or 0)
         return None
 
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
-        """Forget which rows of old, settled batches were added; return how many batches, stream by stream.
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget which rows of old, settled batches were added; return of how many, stream by stream.
 
-        Args:
-            older_than: How long ago a batch was last written; a day is the least that makes sense.
-            still_owed: Whether rows of a batch id are still owed, or the ids of those batches.
+        Raises:
+            UnavailableError: No connection, no permission.
+            TransientError: No answer in time, a lost connection.
         """
-        owed = still_owed if callable(still_owed) else set(still_owed).__contains__
-        before, gone = time.time() - older_than.total_seconds(), 0
-        with self._lock, redis_errors(self._place):
-            client = self._connected()
-            for record in self._records(client):
-                for field, data in client.hscan_iter(record, count=_STEP):
-                    batch = field.rpartition(b"\0")[2].decode()
-                    if not field.startswith(_COUNT) and _written_at(data) < before and not owed(batch):
-                        gone += client.hdel(record, field)
+        before, gone = int(written_before(older_than)), 0  # of a second that is over nothing comes any more
+        for record in self._records():
+            cursor = None
+            while cursor != 0 and gone < MOST:
+                with self._answering() as client:
+                    found: Any = client.hscan(record, cursor or 0, count=_STEP)
+                cursor, entries = found
+                old = [field for field, data in entries.items() if _written_at(field, data) < before]
+                for route, batches in _by_route(old).items():
+                    gone += self._forget(record, route, settled(route, batches, still_owed), before)
         return gone
 
-    def _records(self, client: redis.Redis) -> Iterator[str]:
+    def _records(self) -> list[str]:
         if not self._streams.fields:
-            yield record_of(self._streams.text)
-            return
-        for key in client.scan_iter(match="{*}:candlefleet-written", count=_STEP):
-            yield key.decode()
+            return [record_of(self._streams.text)]
+        with self._answering() as client:
+            return [key.decode() for key in client.scan_iter(match=record_of("*"), count=_STEP)]
+
+    def _forget(self, record: str, route: str, batches: Sequence[str], before: float) -> int:
+        with self._answering() as client:
+            fields = [_field(route, batch) for batch in batches]
+            return int(client.eval(_FORGET, 1, record, before, *fields)) if fields else 0
 
     # -- where ----------------------------------------------------------------------------------
 
@@ -309,7 +331,10 @@ def decode_entry(data: bytes) -> Entry:
         return Entry(digest.decode(), Rows.decode(rows))
 
 
-def _written_at(data: bytes) -> int:
+# The counts in a record are never old.
+def _written_at(field: bytes, data: bytes) -> float:
+    if field.startswith(_COUNT) and b"\0" not in field:
+        return math.inf
     with _as_written():
         return int(data.split(b" ", 2)[1])
 
@@ -331,6 +356,14 @@ def _read(client: redis.Redis, record: str, route: str, batches: Collection[str]
 
 def _entries_of(known: Mapping[str, bytes]) -> dict[str, Entry]:
     return {name: decode_entry(data) for name, data in known.items()}
+
+
+def _by_route(fields: Iterable[bytes]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for field in fields:
+        route, _, batch = field.decode().partition("\0")
+        found[route].append(batch)
+    return found
 
 
 def _field(route: str, batch: str) -> bytes:

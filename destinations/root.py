@@ -146,10 +146,7 @@ class Root:
 
     def read(self, name: str) -> bytes:
         """Return what a file holds."""
-        path = PurePosixPath(name)
-        with self._folder(path.parent) as folder:
-            fd = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        with os.fdopen(fd, "rb") as file:
+        with os.fdopen(self._open_present(name), "rb") as file:
             return file.read()
 
     def make_folder(self, name: str) -> os.stat_result:
@@ -201,12 +198,29 @@ class Root:
                     os.unlink(inside, dir_fd=inner)
             os.rmdir(path.name, dir_fd=folder)
 
+    def sync_present(self, names: Sequence[str]) -> None:
+        """Bring files to the disk that somebody else may have written, and may remove meanwhile."""
+        for start in range(0, len(names), OPEN_FILES):
+            with ExitStack() as files:
+                fds = []
+                for name in names[start : start + OPEN_FILES]:
+                    with suppress(FileNotFoundError):
+                        fds.append(self._open_present(name))
+                        files.callback(os.close, fds[-1])
+                if fds:
+                    sync_files(fds)
+
     def sync_folders(self, names: Iterable[str]) -> None:
         """Bring the entries of files, and of the folders they are in, to the disk, the outermost first."""
         folders = {parent for name in names for parent in PurePosixPath(name).parents}
         for path in sorted(folders, key=lambda folder: len(folder.parts)):
             with self._folder(path) as folder:
                 os.fsync(folder)
+
+    def _open_present(self, name: str) -> int:
+        path = PurePosixPath(name)
+        with self._folder(path.parent) as folder:
+            return os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
 
     @contextmanager
     def _folder(self, path: PurePosixPath, *, make: bool = False) -> Iterator[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from destinations.base import DataDestination
+from destinations.pruning import StillOwed, prune
 from destinations.repeats import compare
 from destinations.root import obstacles_under
 from destinations.sql_errors import sql_errors
-from destinations.sql_records import SQLRecords
+from destinations.sql_records import OldSQLRecords, SQLRecords
 from destinations.sql_rows import newest_rows
 from destinations.sql_tables import Tables
 from destinations.sql_upsert import Upsert, upsert_for
@@ -78,7 +79,7 @@ class SQLDestination(DataDestination):
         """Connect; make the tables, or check those that are there.
 
         Raises:
-            ConfigError: `url.driver`, `path.not_writable`, or a code of `Tables.prepare`.
+            ConfigError: `url.driver`, `url.option`, `path.not_writable`, or a code of `Tables.prepare`.
             UnavailableError: No connection, or no permission; the message says to what, and what to do.
             TransientError: Another process is in the way.
         """
@@ -103,12 +104,12 @@ class SQLDestination(DataDestination):
                 connection.close()
 
     def check(self) -> None:
-        """Refuse a driver that is not there, and a file that cannot be written.
+        """Refuse a driver that is not there or not for this URL, and a file that cannot be written.
 
         Raises:
-            ConfigError: `url.driver`, `path.not_writable`, or what is wrong with a table in a file.
+            ConfigError: `url.driver`, `url.option`, `path.not_writable`, or a code of `Tables.prepare`.
         """
-        self._server.check_driver()
+        self._server.engine()
         if self._server.file is not None:
             with suppress(DestinationError):
                 self.open()
@@ -131,8 +132,8 @@ class SQLDestination(DataDestination):
             try:
                 self._write(batch)
             except TerminalError:
-                # Without ON CONFLICT two processes may insert one row at a time: the second updates it now.
-                if connection.dialect.name in ("postgresql", "sqlite"):
+                # Two processes may insert or copy one row at a time: the second updates it now.
+                if connection.dialect.name == "sqlite":
                     raise
                 self._write(batch)
 
@@ -181,16 +182,19 @@ class SQLDestination(DataDestination):
                 return self._records.rows_written(connection, route_id)
         return None
 
-    def prune(self, older_than: timedelta, still_owed: Callable[[str], bool] | Collection[str]) -> int:
-        """Forget which rows of old, settled batches were written; return how many.
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Forget which rows of old, settled batches are in the table, but not how many; return of how many.
 
-        Args:
-            older_than: How long ago a batch was last written; a day is the least that makes sense.
-            still_owed: Whether rows of a batch id are still owed, or the ids of those batches.
+        Raises:
+            UnavailableError: No connection, or no permission to delete.
+            TransientError: A deadlock, a conflict, a time limit or a lost connection.
         """
-        owed = still_owed if callable(still_owed) else set(still_owed).__contains__
-        with self._opened(), self._transaction() as connection:
-            return self._records.prune(connection, older_than, owed)
+        return prune(self._recorded, older_than, still_owed)
+
+    @contextmanager
+    def _recorded(self) -> Iterator[OldSQLRecords]:
+        with self._opened():
+            yield OldSQLRecords(self._records, self._transaction)
 
     # -- where ----------------------------------------------------------------------------------
 
@@ -203,7 +207,11 @@ class SQLDestination(DataDestination):
         return [self._place, replace(self._place, table=self._tables.written.name)]
 
     def obstacles(self) -> list[Reason]:
-        """Return why the file of an SQLite cannot be made or written; of a server nothing is known."""
+        """Return why the file of an SQLite cannot be made or written, or that the driver is missing here."""
+        try:
+            self._server.check_driver()
+        except ConfigError as error:
+            return [Reason(error.code, "url", error.message)]
         file = self._server.file
         return [] if file is None else obstacles_under(file.parent)
 
@@ -214,11 +222,9 @@ class SQLDestination(DataDestination):
 
     def _connect(self) -> None:
         self.close()
-        self._server.check_driver()
         if self._server.file is not None:
             _make_folder(self._server)
-        engine = sa.create_engine(
-            self._server.url,
+        engine = self._server.engine(
             poolclass=NullPool,
             connect_args=self._connect_arguments(),
             hide_parameters=True,

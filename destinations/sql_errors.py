@@ -48,6 +48,13 @@ _SQLITE: Final[dict[int, type[DestinationError]]] = {
 #: What to do about what a driver says, the first that fits.
 _HINTS: Final = (
     (
+        r"invalid connection option|invalid \w+ value|bad value for",
+        "mend what follows the question mark in url",
+    ),
+    (r"invalid port", "mend the port in url"),
+    (r"does not support SSL|certificate", "let the server speak TLS, or mend sslmode in url"),
+    (r"not a database", "name another file in url"),
+    (
         r"password|authentication|role .* does not exist|pg_hba|access denied",
         "mend user and password in url",
     ),
@@ -61,6 +68,8 @@ _HINTS: Final = (
     (r"too many|remaining connection slots", "let the server take more connections, or run fewer workers"),
     (r"disk|no space|full", "make room on the server"),
 )
+#: What libpq asks after it said that nobody listens.
+_QUESTION: Final = re.compile(r" Is the server running [^?]*\?")
 
 
 @contextmanager
@@ -82,7 +91,7 @@ def sql_errors(server: Server, driver: Any, *, connecting: bool = False) -> Iter
     except (sa.exc.DBAPIError, driver.Error) as error:
         said = getattr(error, "orig", None) or error
         kind = UnavailableError if connecting and not _is_busy(said) else meaning(error)
-        text = " ".join(str(said).split())
+        text = _QUESTION.sub("", " ".join(str(said).split()))
         message = f"{server}: {server.scrub(text)}{_hint(text) if kind is UnavailableError else ''}"
         # A driver that repeats a secret is not to be read in a traceback either.
         raise kind(message) from (error if server.scrub(text) == text else None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from destinations.pruning import AT_ONCE
 from destinations.repeats import Entry
 from router.rows import Rows
 
@@ -39,7 +40,11 @@ class SQLRecords:
         ids = sorted(set(batches))  # in one order, so that two transactions never wait for each other
         if connection.dialect.name in _IGNORING:
             self._begin(connection, route, ids)
-            return dict(self._read(connection, route, ids))
+            found = dict(self._read(connection, route, ids))
+            if len(found) < len(ids):  # one that was there was forgotten before it was locked
+                self._begin(connection, route, ids)
+                found = dict(self._read(connection, route, ids))
+            return found
         found = dict(self._read(connection, route, ids))
         if missing := [batch for batch in ids if batch not in found]:
             self._begin(connection, route, missing)
@@ -67,24 +72,37 @@ class SQLRecords:
         count = sa.func.coalesce(sa.func.sum(self._table.c.row_count), 0)
         return int(connection.execute(sa.select(count).where(self._table.c.route == route)).scalar_one())
 
-    def prune(
-        self, connection: sa.Connection, older_than: timedelta, still_owed: Callable[[str], bool]
-    ) -> int:
-        """Forget batches last written longer ago than that and of which nothing is owed; return how many."""
+    def routes(self, connection: sa.Connection) -> list[str]:
+        """Return every route that anything is recorded of; no row of another is read for it."""
+        t, found = self._table.c, []
+        route = connection.execute(sa.select(sa.func.min(t.route))).scalar()
+        while route is not None:
+            found.append(str(route))
+            route = connection.execute(sa.select(sa.func.min(t.route)).where(t.route > route)).scalar()
+        return found
+
+    def old(self, connection: sa.Connection, route: str, after: str, before: float) -> list[str]:
+        """Return some batches of a route last written before a moment, those that follow one id, in order."""
         t = self._table.c
-        old = sa.select(t.route, t.batch, t.row_count).where(
-            t.written_at < time.time() - older_than.total_seconds(), t.batch != _FORGOTTEN
-        )
-        gone = [row for row in connection.execute(old) if not still_owed(row.batch)]
-        for route in sorted({row.route for row in gone}):
-            mine = [row for row in gone if row.route == route]
-            self.locked(connection, route, [_FORGOTTEN])
-            more = t.row_count + sum(row.row_count for row in mine)
-            connection.execute(
-                sa.update(self._table).where(t.route == route, t.batch == _FORGOTTEN).values(row_count=more)
-            )
-            for some in _chunks([row.batch for row in mine]):
-                connection.execute(sa.delete(self._table).where(t.route == route, t.batch.in_(some)))
+        mine = (t.route == route, t.batch > after, t.written_at < before)
+        found = connection.execute(sa.select(t.batch).where(*mine).order_by(t.batch).limit(AT_ONCE))
+        return [str(batch) for (batch,) in found]
+
+    def forget(self, connection: sa.Connection, route: str, batches: Sequence[str], before: float) -> int:
+        """Forget those of some batches that were not written since, but for their count; return how many.
+
+        They are locked in the order in which writes lock them; what a write has locked is waited for.
+        """
+        t = self._table.c
+        self.locked(connection, route, [_FORGOTTEN])
+        mine = (t.route == route, t.batch.in_(batches), t.written_at < before)
+        old = sa.select(t.batch, t.row_count).where(*mine).order_by(t.batch).with_for_update()
+        gone = connection.execute(old).all()
+        more = t.row_count + sum(row.row_count for row in gone)
+        its = (t.route == route, t.batch == _FORGOTTEN)
+        connection.execute(sa.update(self._table).where(*its).values(row_count=more))
+        ids = [row.batch for row in gone]
+        connection.execute(sa.delete(self._table).where(t.route == route, t.batch.in_(ids)))
         return len(gone)
 
     def _read(
@@ -113,6 +131,32 @@ class SQLRecords:
             "written_at": time.time(),
         }
         connection.execute(insert, [{"batch": batch, **nothing} for batch in batches])
+
+
+class OldSQLRecords:
+    """What `prune` asks of a table of records, each step in a transaction of its own."""
+
+    def __init__(
+        self, records: SQLRecords, transaction: Callable[[str], AbstractContextManager[sa.Connection]]
+    ) -> None:
+        """Take the table, and what begins a transaction of SQLite by the words it is given."""
+        self._records = records
+        self._transaction = transaction
+
+    def routes(self) -> list[str]:
+        """Return every route that anything is recorded of."""
+        with self._transaction("BEGIN") as connection:
+            return self._records.routes(connection)
+
+    def old(self, route: str, after: str, before: float) -> list[str]:
+        """Return some batches of a route last written before a moment, those that follow one id, in order."""
+        with self._transaction("BEGIN") as connection:
+            return self._records.old(connection, route, after, before)
+
+    def forget(self, route: str, batches: Sequence[str], before: float) -> int:
+        """Forget those of some batches that were not written since; return how many."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            return self._records.forget(connection, route, batches, before)
 
 
 _IGNORING: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}

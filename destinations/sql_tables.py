@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -10,12 +11,11 @@ from sqlalchemy.dialects import mssql, mysql, oracle
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateColumn, CreateTable
 
+from destinations.revisions import ACCEPTANCE
 from router.check_names import MAX_NAME_LENGTH
 from router.errors import ConfigError
 from router.schema import IDENTITY, PRICES
 
-#: Which revision of a point a row holds: the acceptance number of its batch, and its row in that.
-ACCEPTANCE: Final = ("acceptance_number", "acceptance_row")
 #: The columns of points, in order; `ACCEPTANCE` follows.
 POINT_COLUMNS: Final = (
     *IDENTITY,
@@ -78,7 +78,7 @@ class Tables:
         """Make what is missing, if that is asked for, and check what is there.
 
         Raises:
-            ConfigError: `table.missing`, `table.schema`, `table.column`, `table.type` or `table.key`.
+            ConfigError: `table.` and what is wrong: `missing`, `schema`, `view`, `column`, `type` or `key`.
         """
         missing = [t for t in self.metadata.sorted_tables if not _exists(connection, t)]
         if (
@@ -158,10 +158,11 @@ def _check(connection: sa.Connection, table: sa.Table) -> None:
     there: dict[str, Any] = {
         column["name"]: column for column in inspector.get_columns(table.name, table.schema)
     }
+    if table.name in inspector.get_view_names(table.schema):
+        raise ConfigError("table.view", "table", f"{table} is a view: name a table")
+    if missing := [column for column in table.columns if column.name not in there]:
+        raise ConfigError("table.column", "table", _lacking(table, missing, dialect))
     for column in table.columns:
-        if column.name not in there:
-            added = f"ALTER TABLE {table} ADD COLUMN {_specified(column, dialect)}"
-            raise ConfigError("table.column", "table", f"{table} has no column {column.name}: {added}")
         found = there[column.name]["type"]
         if not fits(column.type, found, dialect.name):
             wanted = column.type.compile(dialect)
@@ -178,6 +179,12 @@ def _check(connection: sa.Connection, table: sa.Table) -> None:
         wanted = ", ".join(column.name for column in table.primary_key)
         message = f"{table} has no unique key ({wanted}), by which rows are found again"
         raise ConfigError("table.key", "table", f"{message}: ALTER TABLE {table} ADD UNIQUE ({wanted})")
+
+
+def _lacking(table: sa.Table, missing: Sequence[sa.Column[Any]], dialect: sa.Dialect) -> str:
+    names = ("column " if len(missing) == 1 else "columns ") + ", ".join(column.name for column in missing)
+    added = "; ".join(f"ALTER TABLE {table} ADD COLUMN {_specified(column, dialect)}" for column in missing)
+    return f"{table} has no {names}: {added}"
 
 
 def _fills_itself(column: Any) -> bool:
@@ -211,7 +218,10 @@ def fits(wanted: sa.types.TypeEngine[Any], found: sa.types.TypeEngine[Any], dial
     if isinstance(wanted, sa.JSON):
         return isinstance(found, sa.JSON | sa.Text)
     if isinstance(wanted, sa.Boolean):
-        return isinstance(found, sa.Boolean | sa.SmallInteger | mysql.TINYINT | mssql.BIT)
+        number = isinstance(found, sa.SmallInteger | mysql.TINYINT | mssql.BIT)
+        return isinstance(found, sa.Boolean) or (number and dialect != "postgresql")
+    if isinstance(found, sa.Enum) and dialect == "postgresql":
+        return False
     return isinstance(found, sa.String) is not isinstance(wanted, sa.LargeBinary)
 
 

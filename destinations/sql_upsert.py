@@ -10,8 +10,10 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from destinations.sql_rows import encode_copy, values
-from destinations.sql_tables import ACCEPTANCE, POINT_COLUMNS, point_columns
+from destinations.revisions import ACCEPTANCE
+from destinations.sql_copy import encode_copy
+from destinations.sql_rows import spans, values
+from destinations.sql_tables import POINT_COLUMNS, point_columns
 from router.schema import IDENTITY
 
 #: Takes rows as `destinations.sql_rows.newest_rows` gives them, within a transaction.
@@ -20,6 +22,31 @@ Upsert = Callable[[sa.Connection, pl.DataFrame], None]
 COLUMNS: Final = (*POINT_COLUMNS, *ACCEPTANCE)
 _CHANGED: Final = tuple(name for name in COLUMNS if name not in IDENTITY)
 _STAGED: Final = "candlefleet_staged"
+#: Whether a row of the table lies between the first and the last of its series among those that are given;
+#: one look at the key for each series.
+_OVERLAPS: Final = """
+SELECT EXISTS (
+    SELECT FROM
+        json_to_recordset(%s::json)
+            AS given (source text, symbol text, timeframe text, first timestamptz, last timestamptz),
+        LATERAL (
+            SELECT FROM {table} AS there
+            WHERE there.source = given.source AND there.symbol = given.symbol
+                AND there.timeframe = given.timeframe AND there.timestamp BETWEEN first AND last
+            LIMIT 1
+        ) AS found
+)
+"""
+#: Rows a series from which on looking first costs less than merging.
+_SEVERAL: Final = 2
+#: COPY does not go with row-level security, nor into a view; its bytes have to be of the column's very type.
+_TAKES_COPIES: Final = """
+SELECT relkind IN ('r', 'p') AND NOT row_security_active(oid) AND EXISTS (
+    SELECT FROM pg_attribute
+    WHERE attrelid = oid AND attname = 'technical_indicators' AND atttypid = 'jsonb'::regtype
+)
+FROM pg_class WHERE oid = %s::regclass
+"""
 
 
 def upsert_for(connection: sa.Connection, table: sa.Table) -> Upsert:
@@ -30,7 +57,7 @@ def upsert_for(connection: sa.Connection, table: sa.Table) -> Upsert:
     """
     dialect = connection.dialect
     if dialect.name == "postgresql" and dialect.driver == "psycopg" and _may_stage(connection):
-        return CopyUpsert(table)
+        return CopyUpsert(table, directly=_takes_copies(connection, table))
     if dialect.name in ("postgresql", "sqlite"):
         return partial(upsert_row_by_row, on_conflict(dialect.name, table))
     return GenericUpsert(table)
@@ -38,11 +65,10 @@ def upsert_for(connection: sa.Connection, table: sa.Table) -> Upsert:
 
 def upsert_row_by_row(statement: sa.Executable, connection: sa.Connection, rows: pl.DataFrame) -> None:
     """Execute an upsert for many rows."""
-    dialect = connection.dialect
-    parameters = values(rows, dialect.name)
-    compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+    dialect, parameters = connection.dialect, values(rows, connection.dialect.name)
     if dialect.name == "sqlite":  # its driver takes the values as they are, ten times as fast
-        connection.exec_driver_sql(str(compiled), parameters)
+        driver: Any = connection.connection.driver_connection
+        driver.executemany(str(statement.compile(dialect=dialect)), parameters)  # type: ignore[attr-defined]
     else:
         connection.execute(statement, [dict(zip(COLUMNS, row, strict=True)) for row in parameters])
 
@@ -63,10 +89,13 @@ def on_conflict(dialect: str, table: sa.Table, rows: sa.Select[Any] | None = Non
 
 
 class CopyUpsert:
-    """Copies rows into a temporary table, and from there puts them where they belong, in one statement."""
+    """Copies rows: into the table where none of them can be there yet, else merged by way of a temporary one.
 
-    def __init__(self, table: sa.Table) -> None:
-        """Make the statements for a table."""
+    Two processes that copy one row at the same time collide: the second has to begin its transaction anew.
+    """
+
+    def __init__(self, table: sa.Table, *, directly: bool = True) -> None:
+        """Make the statements for a table; it may be one that takes no copies itself."""
         staged = sa.Table(
             _STAGED,
             sa.MetaData(),
@@ -75,16 +104,26 @@ class CopyUpsert:
             postgresql_on_commit="DELETE ROWS",
         )
         self._stage = sa.schema.CreateTable(staged, if_not_exists=True)
-        self._copy = f"COPY {_STAGED} ({', '.join(map(_quoted, COLUMNS))}) FROM STDIN (FORMAT csv)"
+        self._into_staged, self._into_table = _copy_into(staged), _copy_into(table)
         self._merge = on_conflict("postgresql", table, sa.select(*staged.c))
+        self._overlaps = _OVERLAPS.replace("{table}", _named(table).replace("%", "%%"))
+        self._directly = directly
 
     def __call__(self, connection: sa.Connection, rows: pl.DataFrame) -> None:
         """Put rows in."""
+        encoded = encode_copy(rows)
+        if self._directly and self._are_apart(connection, rows):
+            _copy(connection, self._into_table, encoded)
+            return
         connection.execute(self._stage)
-        driver: Any = connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(self._copy) as copy:
-            copy.write(encode_copy(rows))
+        _copy(connection, self._into_staged, encoded)
         connection.execute(self._merge)
+
+    def _are_apart(self, connection: sa.Connection, rows: pl.DataFrame) -> bool:
+        series = spans(rows)
+        if len(rows) < _SEVERAL * len(series):
+            return False
+        return not connection.exec_driver_sql(self._overlaps, (series.write_json(),)).scalar()
 
 
 class GenericUpsert:
@@ -125,10 +164,29 @@ def _is_newer(table: sa.Table, number: Any, row: Any) -> sa.ColumnElement[bool]:
     return sa.or_(number > there, sa.and_(number == there, row >= there_row))
 
 
+def _copy_into(table: sa.Table) -> str:
+    return f"COPY {_named(table)} ({', '.join(map(_quoted, COLUMNS))}) FROM STDIN (FORMAT binary)"
+
+
+def _copy(connection: sa.Connection, statement: str, encoded: bytes) -> None:
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(encoded)
+
+
 def _may_stage(connection: sa.Connection) -> bool:
     asked = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
     return bool(connection.exec_driver_sql(asked).scalar())
 
 
+def _takes_copies(connection: sa.Connection, table: sa.Table) -> bool:
+    return bool(connection.exec_driver_sql(_TAKES_COPIES, (_named(table),)).scalar())
+
+
+def _named(table: sa.Table) -> str:
+    return ".".join(_quoted(name) for name in (table.schema, table.name) if name is not None)
+
+
 def _quoted(name: str) -> str:
-    return f'"{name}"'
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'

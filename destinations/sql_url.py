@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import NoSuchModuleError
@@ -16,8 +16,11 @@ from router.hidden import scrub
 from router.names import nearest
 from router.yaml_secrets import is_secret
 
-#: What to install for the databases whose driver we know by name.
-_DRIVERS: Final = {"postgresql": "pip install 'candlefleet[postgres]'"}
+#: What to do about a driver that is missing, by the module that could not be imported.
+_DRIVERS: Final = {
+    "psycopg": "pip install 'candlefleet[postgres]'",
+    "MySQLdb": "pip install mysqlclient, or write mysql+pymysql:// and pip install pymysql",
+}
 _DIALECTS: Final = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "oracle": 1521, "mssql": 1433}
 _SCHEMAS: Final = {"postgresql": "public", "sqlite": "main", "mssql": "dbo"}
@@ -41,7 +44,7 @@ class Server:
         self.dialect = _dialect(self.url)
         self._secrets = _secrets(self.url)
         if self.dialect == "sqlite":
-            _check_file(self.url.database or "")
+            _check_file(self.url)
 
     @property
     def file(self) -> Path | None:
@@ -51,6 +54,19 @@ class Server:
     def scrub(self, text: str) -> str:
         """Return what a driver said, without the secrets of this URL."""
         return scrub(text, self._secrets)
+
+    def engine(self, **options: Any) -> sa.Engine:
+        """Return an engine, which connects to nothing yet.
+
+        Raises:
+            ConfigError: `url.driver`, or `url.option` where the driver takes none of that name or value.
+        """
+        self.check_driver()
+        try:
+            return sa.create_engine(self.url, **options)
+        except (sa.exc.ArgumentError, ValueError) as error:
+            message = f"what follows the question mark is not for this driver: {self.scrub(str(error))}"
+            raise ConfigError("url.option", "url", message) from None
 
     def check_driver(self) -> None:
         """Refuse a URL whose driver is not installed, or does not wait for answers.
@@ -62,7 +78,7 @@ class Server:
             dialect = self.url.get_dialect()
             dialect.import_dbapi()
         except ImportError as error:
-            hint = _DRIVERS.get(self.dialect, f"install the Python package {error.name}")
+            hint = _DRIVERS.get(str(error.name), f"install the Python package {error.name}")
             message = f"the driver for {self.url.drivername} is not installed ({error}): {hint}"
             raise ConfigError("url.driver", "url", message) from error
         if dialect.is_async:
@@ -105,7 +121,7 @@ class TablePlace:
 def _read(url: str) -> sa.URL:
     try:
         read = sa.make_url(re.sub(r"^postgres(?=[:+])", "postgresql", url))
-    except (sa.exc.ArgumentError, ValueError):
+    except (sa.exc.ArgumentError, ValueError, TypeError):
         raise ConfigError("url.syntax", "url", f"cannot be read as the URL of a database: {_HOW}") from None
     return read
 
@@ -131,9 +147,12 @@ def _secrets(url: sa.URL) -> list[str]:
     return found
 
 
-def _check_file(database: str) -> None:
+def _check_file(url: sa.URL) -> None:
+    database = url.database or ""
     if not database or database == ":memory:":
         message = "an SQLite in memory ends with its process: name a file, or use MemoryDestination"
         raise ConfigError("url.memory", "url", message)
-    if database.startswith("file:"):
+    if database.startswith("file:") or "\0" in database:
         raise ConfigError("url.syntax", "url", "name the file itself: sqlite:///folder/bars.db")
+    if url.query:
+        raise ConfigError("url.syntax", "url", f"an SQLite here takes no ?{min(url.query)}: leave it out")

@@ -23,13 +23,13 @@ _HINTS: Final = (
     ("[X509", "mend the files in tls"),
 )
 #: By scheme, the one with TLS.
-_SECURE: Final = {"amqp": "amqps", "redis": "rediss"}
+_SECURE: Final = {"amqp": "amqps", "redis": "rediss", "http": "https"}
 #: What is said where somebody is there, but speaks another way or not at all.
 _NO_TALK: Final = ("reset by peer", "closed", "imeout", "timed out")
 
 
 def checked_tls(tls: Mapping[str, Any] | None, scheme: str, allowed: Collection[str]) -> dict[str, Any]:
-    """Return the options for TLS; those whose names end in `file` or `certs` are paths.
+    """Return the options for TLS; those whose names end in `file`, `cert` or `certs` are paths.
 
     Raises:
         ConfigError: `tls.unknown` for one that is not there, `tls.type` for a path that is none or a key
@@ -82,4 +82,4 @@ def connecting_hint(said: str, scheme: str) -> str:
 
 
 def _is_file(name: str) -> bool:
-    return name.endswith(("file", "certs"))
+    return name.endswith(("file", "cert", "certs"))

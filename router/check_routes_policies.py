@@ -35,6 +35,16 @@ def check_policy(route: Route, limits: Limits | None) -> Iterator[Finding]:
         yield from _times(route, limits)
 
 
+def small_writes(route: Route) -> str:
+    """Return what is to be said of writes smaller than their destination advises; empty: nothing."""
+    wanted, size = getattr(route.destination, "advised_batch_size", None), route.write_size
+    if wanted is None or (size is not None and size >= wanted):
+        return ""
+    holds = "whatever waits" if size is None else f"{size:,} points"
+    pays = f"{route.destination} pays for every write, and for reading it back"
+    return f"a write holds {holds}, not the {wanted:,} points that it should: {pays}"
+
+
 def _found(
     severity: Severity, code: str, route: Route, field: str, message: str, suggestion: str = ""
 ) -> Finding:
@@ -43,6 +53,9 @@ def _found(
 
 def _batches(route: Route) -> Iterator[Finding]:
     size, rate = route.batch_size, route.rate_limit
+    if route.write_size == size and (small := small_writes(route)):
+        hint = "raise batch_size, and batch_timeout with it"
+        yield _found("warning", "batch_size.small", route, "batch_size", small, hint)
     if size is None:
         if route.batch_timeout is not None:
             message = (

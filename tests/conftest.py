@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from router.errors import ConfigError
-from tests.servers import postgres, rabbitmq, redis
+from tests.servers import influx, postgres, rabbitmq, redis
+from tests.servers.influx import Access, own_influx
 from tests.servers.kafka import kafka_at_hand
 from tests.servers.postgres import own_postgres
 from tests.servers.rabbitmq import own_rabbitmq
@@ -28,11 +29,6 @@ LONGEST_FIRST = [Path(__file__).parent / name for name in ("faults", "acceptance
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the folders; within one the tests stay as they were."""
     items.sort(key=lambda item: [folder not in item.path.parents for folder in LONGEST_FIRST])
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Let kafka-python read its schemas in a way that Python 3.11 and 3.12 call old."""
-    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +69,16 @@ def kafka_address() -> Iterator[str]:
     """Give the address of a Kafka broker; tests name topics of their own in it."""
     with kafka_at_hand() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def influx_access() -> Iterator[Access]:
+    """Give the way into a bucket of InfluxDB; tests name measurements of their own in it."""
+    if found := influx.given():
+        yield found
+        return
+    with own_influx() as server:
+        yield server.access
 
 
 @pytest.fixture(scope="session")

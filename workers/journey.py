@@ -19,6 +19,7 @@ from workers import holder
 from workers.deliveries import MOST_SILENT, Deliveries
 from workers.letters import letter_for, reason
 from workers.overflow import overflow
+from workers.pruning import Pruning
 from workers.quarantine import decide_apart
 from workers.records import Debt, Letter, Nudge, Replay, Verdict, Waiting
 from workers.store import BACKLOG_ROWS, Store
@@ -80,6 +81,7 @@ class Journey:
         self.deliveries = Deliveries(
             store, table, nudge=post.parts, cut=self.cut, lease=lease, retry_cap=retry_cap
         )
+        self.pruning = Pruning(store, table, self.deliveries.destinations)
 
     # -- route --------------------------------------------------------------------------------
 
@@ -202,8 +204,13 @@ class Journey:
     # -- deliver ------------------------------------------------------------------------------
 
     def deliver(self, route_id: str, part_id: str, *, closes: bool = True) -> int:
-        """Write one part to its route's destination and settle it; see `Deliveries.write`."""
-        return self.deliveries.write(route_id, part_id, closes=closes)
+        """Write one part to its route's destination and settle it; see `Deliveries.write`.
+
+        Where that went well, the destination may forget what nobody owes any more.
+        """
+        delivered = self.deliveries.write(route_id, part_id, closes=closes)
+        self.pruning.look(route_id)
+        return delivered
 
     # -- sweep --------------------------------------------------------------------------------
 

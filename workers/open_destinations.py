@@ -8,13 +8,16 @@ import time
 from collections.abc import Container
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import numpy as np
 
 from destinations.base import DataDestination
+from destinations.pruning import StillOwed
 from router.batch import PointBatch
+from router.check_routes_policies import small_writes
 from router.errors import ConfigError, TerminalError
-from router.route import Destination
+from router.route import Destination, Route
 from router.rows import Mask
 from router.table import RouteTable
 from workers.failpoints import reach
@@ -63,6 +66,10 @@ class OpenDestinations:
         self._open: dict[str, Destination] = {}
         self._turn = turn
 
+    def __contains__(self, name: str) -> bool:
+        """Return whether the destination of a name is open."""
+        return name in self._open
+
     def write(self, table: RouteTable, route_id: str, batch: PointBatch, size: int | None) -> Written:
         """Write a batch to its route's destination, `size` rows a write, until one fails or the turn is over.
 
@@ -72,7 +79,7 @@ class OpenDestinations:
         if not len(batch):
             return written
         try:
-            destination = self._opened(name, table.route(route_id).destination)
+            destination = self._opened(name, table.route(route_id))
             with _together(destination):
                 ends = time.monotonic() + self._turn
                 for chunk in batch.for_route(route_id).chunks(size):
@@ -98,15 +105,33 @@ class OpenDestinations:
             logger.warning("Destination cannot tell what it holds.", extra=why)
             return nothing
 
+    def prune(self, name: str, older_than: timedelta, still_owed: StillOwed) -> int:
+        """Let a destination that is open forget some old batches; return how many.
+
+        One that fails is logged, and opened anew by the next write.
+        """
+        destination = self._open.get(name)
+        if not isinstance(destination, DataDestination):
+            return 0
+        try:
+            return int(destination.prune(older_than, still_owed))
+        except Exception as error:  # whatever a destination raises: its points are written all the same
+            why = {"destination": name, "error": said(error)}
+            logger.warning("Destination did not prune its records.", extra=why)
+            self._forget(name)
+            return 0
+
     def close(self) -> None:
         """Close them all; one that fails is logged and does not keep the others open."""
         for name in list(self._open):
             self._forget(name)
 
-    def _opened(self, name: str, destination: Destination) -> Destination:
+    def _opened(self, name: str, route: Route) -> Destination:
         if name not in self._open:
-            destination.open()
-            self._open[name] = destination
+            route.destination.open()
+            self._open[name] = route.destination
+            if small := small_writes(route):
+                logger.warning("Route %s: %s.", route.route_id, small, extra={"destination": name})
         return self._open[name]
 
     def _forget(self, name: str) -> None:

@@ -95,7 +95,9 @@ def _kept(store: Store, route: Route, folder: Path, rows: Claim) -> tuple[str, l
         _write(folder / file, batch)
         why = f"the route owed more than its max_owed of {route.max_owed:,} points"
         letter = Letter(route.route_id, None, [reason("owed.limit", why)], attempts=rows.attempts)
-        letters.append(letter._replace(rows=len(batch), file=file, host=socket.gethostname()))
+        batches = sorted({part.batch_id for part in batch.parts})
+        letter = letter._replace(rows=len(batch), file=file, host=socket.gethostname(), batches=batches)
+        letters.append(letter)
     return file, letters
 
 

@@ -20,7 +20,8 @@ class Letter(NamedTuple):
     """A dead letter to be: the route it belongs to ('' if none), and what is kept of it.
 
     `batch_id`, `row`, `number` and `digest` name its point as `BatchRows` does: a replay keeps the name.
-    A letter of many rows may have them in a `file`, a path under the folder of the fleet on one `host`.
+    A letter of many rows may have them in a `file`, a path under the folder of the fleet on one `host`; then
+    `batches` are the ids of all their batches.
     """
 
     route_id: str
@@ -36,12 +37,13 @@ class Letter(NamedTuple):
     rows: int = 1  #: how many rows it stands for
     file: str = ""
     host: str = ""
+    batches: Sequence[str] = ()
 
     def to_json(self) -> str:
         """Return the letter as it is kept; times are seconds since 1970 UTC."""
         at = time.time()
         kept = self._asdict() | {"first": self.first or at, "last": at}
-        for name in () if self.file else ("file", "host"):
+        for name in () if self.file else ("file", "host", "batches"):
             del kept[name]
         return json.dumps(kept, separators=(",", ":"), default=str)
 

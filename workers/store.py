@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from hashlib import sha1
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -44,7 +45,7 @@ PREFIX: Final = "candlefleet:"
 
 #: Scripts that only drain run even when Redis is over its memory limit; those that fill do not.
 _FILLING: Final = frozenset({"accept", "match"})
-_READING: Final = frozenset({"snapshot", "holders", "ingress", "oldest"})
+_READING: Final = frozenset({"snapshot", "holders", "ingress", "oldest", "still_owed"})
 #: Scripts that do what another does and something more: they know it as a function of its name.
 _EXTENDING: Final = {"ingest": "accept"}
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
@@ -521,6 +522,24 @@ class Store:
             found = pipe.execute()
         return {name: sum(int(n or 0) for n in counts) for name, counts in zip(routes, found, strict=True)}
 
+    def still_owed(self, route_id: str, batch_ids: Sequence[str]) -> set[str]:
+        """Return those of some batches that a destination must not forget for a route.
+
+        Rows of them wait, are owed by any route, lie in dead letters of this one, or are on their way again.
+        Of a route that never owed a point here nothing is known: all are.
+        """
+        return {batch_id.decode() for batch_id in self._run("still_owed", route_id, *batch_ids)}
+
+    def begin_pruning(self, destination: str, seconds: float) -> bool:
+        """Return whether a destination may be pruned; of those who ask within so many seconds, one may."""
+        with self._translated():
+            return bool(self.redis.set(_pruned(destination), 1, ex=ceil(seconds), nx=True))
+
+    def go_on_pruning(self, destination: str, seconds: float) -> None:
+        """Let a destination be pruned again in so many seconds."""
+        with self._translated():
+            self.redis.set(_pruned(destination), 1, ex=ceil(seconds))
+
     def full(self) -> set[str]:
         """Return the routes that owe more than their `max_owed`, for which senders wait."""
         with self._translated():
@@ -700,6 +719,10 @@ def _accepted(answer: Sequence[Any]) -> Accepted:
 
 def _batch(batch_id: str) -> str:
     return f"{PREFIX}batch:{batch_id}"
+
+
+def _pruned(destination: str) -> str:
+    return f"{PREFIX}pruned:{destination}"
 
 
 def _rows(batch_id: str, found: Sequence[bytes], start: int, stop: int) -> BatchRows:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.fleet_fixture import Crew, Said, configured, crew_at_work
+from tests.acceptance.one_process import named, naming
 from workers import cli
 from workers.report import report
 from workers.store import Store
@@ -42,3 +43,4 @@ def account(store: Store) -> Iterator[None]:
     """Check after the test that nothing was counted twice or forgotten."""
     yield
     assert report(store).broken == []
+    assert named(store) == naming(store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from router.route import Route
 from router.table import RouteTable
 from workers.dead_letters import Filters, Letters
 from workers.journey import Journey, Post
-from workers.records import Claim, Nudge
+from workers.records import Claim, Nudge, Replay
 from workers.replay import Replayed, Replayer
 from workers.store import PREFIX, Store
 
@@ -60,6 +61,32 @@ def replay(fleet: Journey, *, dry_run: bool = False, **filters: Any) -> Replayed
     for _, done in Replayer(fleet.store, fleet.table, fleet.folder, dry_run).replay(letters.oldest_first()):
         outcome.add(done)
     return outcome
+
+
+def named(store: Store) -> Counter[tuple[str, str]]:
+    """Return how often Redis says that dead letters, and replays on their way, name a batch of a route."""
+    keys: Any = store.redis.keys(PREFIX + "named:*")
+    return Counter(
+        {
+            (key.decode().removeprefix(PREFIX + "named:"), batch.decode()): int(count)
+            for key in keys
+            for batch, count in store.redis.hgetall(key).items()
+        }
+    )
+
+
+def naming(store: Store) -> Counter[tuple[str, str]]:
+    """Return how often they do."""
+    found: Counter[tuple[str, str]] = Counter()
+    for letter in store.buried():
+        batches = letter.kept.get("batches") or [letter.kept["batch_id"]]
+        found.update((letter.route_id, batch) for batch in batches if letter.route_id and batch)
+    keys: Any = store.redis.keys(PREFIX + "batch:*")
+    for key in keys:
+        if text := store.redis.hget(key, "replay"):
+            replay = Replay.from_json(text)
+            found.update((replay.route_id, part.batch_id) for part in replay.names)
+    return found
 
 
 def ids(store: Store, **filters: Any) -> list[str]:

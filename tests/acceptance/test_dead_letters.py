@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -48,6 +49,11 @@ def fleet(store: Store, tmp_path) -> Journey:
 def write(fleet: Journey, batch: PointBatch) -> None:
     """Write a batch to the destination of the route `all`."""
     assert fleet.deliveries.destinations.write(fleet.table, "all", batch, None).error is None
+
+
+def prune(fleet: Journey) -> int:
+    """Let the destination forget what is settled, however young; return how many batches."""
+    return fleet.deliveries.destinations.prune("exports", timedelta(seconds=-1), fleet.store.still_owed)
 
 
 def is_big(point) -> bool:
@@ -476,6 +482,28 @@ def test_a_replay_whose_answer_was_lost_is_repeated_without_harm(fleet, store, m
     work(fleet)
     route = next(r for r in report(store, fleet.table).routes if r.route_id == "all")
     assert (route.replayed, route.written) == (4, 4)
+
+
+def test_rows_written_after_all_are_not_doubled_by_a_replay_whatever_was_pruned(fleet, store):
+    batch_id = str(ULID())
+    store.accept(batch_id, make_batch(5))
+    claim, held = claim_all(fleet)
+    write(fleet, held.slice(0, 4))  # the answer was lost, and the rows were given up
+    letters = [letter_for("all", held, row, "retries.exhausted", "no") for row in (2, 3, 4)]
+    store.settle(claim, delivered=2, letters=letters)
+    other = kill_rows(fleet, make_batch(3, ["ETH"]))
+
+    assert prune(fleet) == 1
+    assert store.still_owed("all", [batch_id, other]) == {batch_id}
+    assert replay(fleet).replayed == Counter(all=3)
+    assert prune(fleet) == 0
+    work(fleet)
+
+    assert fleet.deliveries.destinations.prune("exports", timedelta(days=1), store.still_owed) == 0
+    assert prune(fleet) == 1
+    assert len((fleet.folder / "BTC%2FUSDT.csv").read_text().splitlines()) == 1 + 5
+    now = report(store, fleet.table)
+    assert (now.routes[0].delivered, now.routes[0].written, now.broken) == (8, 8, [])
 
 
 # -- dropped --------------------------------------------------------------------------------------

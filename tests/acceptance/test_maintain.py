@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from destinations import ParquetDestination
+from destinations import AnalyticsEngineDestination, ParquetDestination
 from tests.acceptance.fleet_fixture import Crew, alive, crew_at_work, pool, until
-from tests.contract.reading import data_files, read_dataset, rows_of, scan_part
+from tests.contract.reading import data_files, read_dataset, read_delta, rows_of, scan_part
 from tests.make import as_batch, make_batch, make_frame
 
 ROUTES = """
@@ -68,6 +68,8 @@ def test_every_row_is_in_every_dataset_once_through_kills_and_merges(crew: Crew,
     for name in ("parquet", "arrow", "feather"):
         assert sorted(read_dataset(crew.exports / name)) == expected, name
         assert crew.route(name).delivered == len(expected)
+    assert sorted(read_delta(crew.exports / "delta")) == expected
+    assert crew.route("delta").delivered == len(expected)
     assert len(data_files(crew.exports / "parquet")) == 3
     assert scan_part(crew.exports / "parquet").collect()["symbol"].n_unique() == 3
     assert candlefleet("audit", environment=crew.environment).code == 0
@@ -84,7 +86,7 @@ def test_dry_run_says_what_would_be_merged_and_merges_nothing(lake, candlefleet)
     found = candlefleet("maintain", "--dry-run", "--json", environment=environment).json
     assert found["dry_run"] is True
     (merge,) = found["destinations"]["bars"]["merged"]
-    assert (merge["files"], merge["rows"], merge["into"]) == (10, 100, None)
+    assert (merge["files"], merge["rows"], merge["into"]) == (10, 100, [])
 
 
 def test_maintain_merges_once_and_does_not_begin_what_is_not_there(lake, candlefleet):
@@ -93,7 +95,7 @@ def test_maintain_merges_once_and_does_not_begin_what_is_not_there(lake, candlef
     found = candlefleet("maintain", "--json", environment=environment).json
     (merge,) = found["destinations"]["bars"]["merged"]
     (file,) = data_files(path)
-    assert str(file).endswith(merge["into"]["name"])
+    assert str(file).endswith(merge["into"][0]["name"])
     assert sorted(read_dataset(path)) == rows
     again = candlefleet("maintain", environment=environment)
     assert again.out.splitlines() == ["bars: nothing to merge", "empty: nothing to merge"]
@@ -115,7 +117,10 @@ def test_maintain_tells_what_stays_and_what_was_removed(lake, candlefleet):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("bats", "no destination has this name (did you mean 'bars'?)"), ("csv", "writes no dataset")],
+    [
+        ("bats", "no destination has this name (did you mean 'bars'?)"),
+        ("csv", "writes no dataset and no Delta table"),
+    ],
 )
 def test_maintain_takes_only_datasets(lake, candlefleet, name: str, message: str):
     _, environment = lake
@@ -124,7 +129,40 @@ def test_maintain_takes_only_datasets(lake, candlefleet, name: str, message: str
     assert message in said.err
 
 
+def test_maintain_merges_the_files_of_a_delta_table_and_removes_old_ones(tmp_path: Path, candlefleet):
+    (tmp_path / "routes.yaml").write_text(
+        f"destinations:\n  bars: {{kind: delta, path: {tmp_path}/lake/bars}}\n"
+        "routes:\n  - {route_id: bars, condition: close > 0, destination: bars}\n"
+    )
+    table = AnalyticsEngineDestination(tmp_path / "lake" / "bars")
+    for chunk in make_batch(100, ["BTC/USDT", "ETH/USDT"]).chunks(10):
+        table.write_batch(chunk)
+    table.close()
+    leftover = table.path / "timeframe=1m" / "year=2024" / "part-of-a-killed-writer.parquet"
+    leftover.write_bytes(b"half")
+    os.utime(leftover, (0, 0))
+    rows = sorted(read_delta(table.path))
+
+    def maintain(*options: str):
+        return candlefleet("maintain", "--routes", str(tmp_path / "routes.yaml"), *options, environment={})
+
+    said = maintain("--dry-run")
+    assert "timeframe=1m/year=2024" in said.out
+    assert "bars: 1 file that no reader needs any more would be removed" in said.out
+    assert len(data_files(table.path / "timeframe=1m")) == 11
+    found = maintain("--json").json["destinations"]["bars"]
+    (merge,) = found["merged"]
+    assert (merge["files"], merge["rows"], len(merge["into"])) == (10, 100, 1)
+    assert found["removed"] == ["timeframe=1m/year=2024/part-of-a-killed-writer.parquet"]
+    assert len(data_files(table.path / "timeframe=1m")) == 11
+    assert sorted(read_delta(table.path)) == rows
+    assert maintain().out.splitlines() == ["bars: nothing to merge"]
+
+
 def test_maintain_says_when_there_is_nothing_to_maintain(tmp_path: Path, candlefleet):
     (tmp_path / "routes.py").write_text("routes = []")
     said = candlefleet("maintain", "--routes", str(tmp_path / "routes.py"), environment={})
-    assert (said.code, said.out.strip()) == (0, "no route writes a dataset: there is nothing to maintain")
+    assert (said.code, said.out.strip()) == (
+        0,
+        "no route writes a dataset or a Delta table: there is nothing to maintain",
+    )

@@ -92,6 +92,17 @@ def test_the_door_stays_open_and_the_oldest_points_go_to_a_file(fleet, store):
     assert file == fleet.folder / letter.file
 
 
+def test_the_batches_of_a_file_are_still_owed_until_it_is_replayed_and_delivered(fleet, store):
+    batches = [owe(fleet, 6) for _ in range(3)]
+    spill(fleet)
+    work(fleet)
+    assert store.still_owed("full", batches) == set(batches[:2])
+    replay(fleet)
+    assert store.still_owed("full", batches) == set(batches[:2])
+    work(fleet)
+    assert store.still_owed("full", batches) == set()
+
+
 def test_a_route_within_its_limit_keeps_all_of_its_points(fleet):
     owe(fleet, 10)
     assert spill(fleet) == 0

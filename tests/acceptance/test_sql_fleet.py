@@ -15,6 +15,7 @@ from router import NormalizedDataPoint
 from tests.acceptance.fleet_fixture import Crew, crew_at_work, pool, until
 from tests.make import make_point
 from tests.servers.postgres import Postgres, own_postgres, plain
+from workers.deliveries import MOST_SILENT
 
 ROUTES = Path(__file__).with_name("sql_fleet.yaml")
 
@@ -135,6 +136,26 @@ def test_a_table_that_no_longer_fits_is_waited_for_until_it_does(writers, server
         other.commit()
     writers.settled()
     assert closes(server, "mended") == [point.close for point in points]
+
+
+@pytest.mark.slow
+def test_rows_whose_workers_died_after_their_write_are_delivered_and_no_dead_letter(server, tmp_path):
+    fired = tmp_path / "fired"
+    fired.mkdir()
+    failpoints = {
+        "CANDLEFLEET_FAILPOINTS": "settle.before=kill",
+        "CANDLEFLEET_FAILPOINTS_FIRED": str(fired),
+        "BARS_DATABASE": server.url,
+    }
+    with crew_at_work(tmp_path, ROUTES, **failpoints) as crew:
+        crew.producer.send_batch(make_points("unsettled", 1))
+        for _ in range(MOST_SILENT):
+            until(lambda: list(fired.iterdir()), "a worker died before it could settle")
+            next(fired.iterdir()).unlink()
+        found = crew.settled()
+        bars = crew.route("bars")
+        assert (bars.delivered, bars.dead, found.broken) == (1, 0, [])
+    assert len(closes(server, "unsettled")) == 1
 
 
 def test_the_password_is_in_no_log_and_no_letter(server, tmp_path, candlefleet):

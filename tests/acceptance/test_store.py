@@ -19,6 +19,8 @@ from router.errors import BatchTooLargeError, ConfigError, FleetUnreachableError
 from router.route import Route
 from router.rows import Rows
 from router.table import RouteTable
+from tests.acceptance.fleet_fixture import until
+from tests.acceptance.one_process import named
 from tests.make import make_batch, make_frame
 from workers.records import Claim, Debt, Letter, Nudge, Rest, Verdict
 from workers.report import report
@@ -93,6 +95,12 @@ def deliver(store: Store, nudges: Sequence[Nudge]) -> None:
     """Settle parts as if their rows had been written."""
     for part_id, _, rows in nudges:
         store.settle(claim(store, part_id), delivered=rows)
+
+
+def deliver_one(store: Store, route_id: str) -> None:
+    """Have a batch accepted and delivered for a route."""
+    owe(store, 1, route_id)
+    deliver(store, store.cut(route_id, ordered=False))
 
 
 def split(store: Store, part_id: str, at: int, *, silent: int = 0) -> list[Nudge]:
@@ -752,6 +760,58 @@ def test_when_everything_is_settled_only_counters_and_memories_are_left(
     assert report(store).at_rest
     assert kinds - {"nudged", "rate"} == {"totals", "route", "owing", "known", "number", "accepted"}
     assert store.redis.exists(f"{PREFIX}accepted:{accept_id}")
+
+
+# -- what a destination must not forget -----------------------------------------------------------
+
+
+def test_a_batch_is_still_owed_until_no_route_owes_a_row_of_it(store: Store) -> None:
+    waiting, owed = accept(store), owe(store, 3, "a", "b")
+    assert store.still_owed("a", [waiting, owed, "never heard of"]) == {waiting, owed}
+
+    deliver(store, store.cut("a", ordered=False))
+    assert store.still_owed("a", [owed]) == {owed}
+    deliver(store, store.cut("b", ordered=False))
+    assert store.still_owed("a", [owed]) == set()
+
+
+def test_a_batch_is_still_owed_by_the_routes_of_its_dead_letters(store: Store) -> None:
+    deliver_one(store, "b")
+    held = claim(store, cut_one(store).part_id)
+    batch_id = held.pieces[0][0]
+    letters = [make_letter("a", row, batch_id) for row in (0, 1)]
+    store.settle(held, delivered=1, letters=letters)
+    for left in (2, 1):
+        assert store.still_owed("a", [batch_id]) == {batch_id}
+        assert store.still_owed("b", [batch_id]) == set()
+        store.drop([next(store.buried()).letter_id])
+        assert sum(named(store).values()) == left - 1
+    assert store.still_owed("a", [batch_id]) == set()
+
+
+def test_a_letter_that_redis_cannot_read_may_be_of_any_batch_of_its_route(store: Store) -> None:
+    deliver_one(store, "b")
+    held = claim(store, cut_one(store, 1).part_id)
+    letter = make_letter("a", 0, held.pieces[0][0])
+    store.settle(held, delivered=0, letters=[letter._replace(reasons=[{"code": "no", "message": "\ud800"}])])
+    assert store.still_owed("a", ["any", "other"]) == {"any", "other"}
+    assert store.still_owed("b", ["any"]) == set()
+    store.drop([next(store.buried()).letter_id])
+    assert store.still_owed("a", ["any"]) == set()
+
+
+def test_of_a_route_that_only_another_fleet_may_know_every_batch_is_still_owed(store: Store) -> None:
+    assert store.still_owed("theirs", ["any"]) == {"any"}
+    assert store.still_owed("", ["any"]) == {"any"}
+    deliver_one(store, "theirs")
+    assert store.still_owed("theirs", ["any"]) == set()
+
+
+def test_one_of_those_who_ask_may_prune_a_destination_until_it_may_go_on(store: Store) -> None:
+    assert [store.begin_pruning("out", LONG) for _ in range(2)] == [True, False]
+    assert store.begin_pruning("other", LONG)
+    store.go_on_pruning("out", 0.5)
+    until(lambda: store.begin_pruning("out", LONG), "the rest is over")
 
 
 # -- a Redis that does not do its part ------------------------------------------------------------

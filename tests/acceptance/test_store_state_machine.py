@@ -27,6 +27,7 @@ from destinations.base import DataDestination
 from router.batch import PointBatch
 from router.errors import TerminalError
 from router.rows import Rows
+from tests.acceptance.one_process import named, naming
 from tests.make import START, make_point
 from workers.records import Claim, Debt, Letter, Nudge, Rest, Verdict, Waiting
 from workers.report import report
@@ -498,6 +499,7 @@ class World:
         end = report(self.store)
         assert end.broken == []
         assert end.bytes == sum(len(data) for data in self._letters())
+        assert named(self.store) == naming(self.store)
         assert self._left_over() == set()
         if self._dump is None:
             self._check_without_memory_loss(letters, end.accepted)
@@ -529,7 +531,7 @@ class World:
         return {
             key
             for key in keys - kept
-            if key.split(":")[0] not in ("route", "rate", "recent", "accepted", "paused", "parked")
+            if key.split(":")[0] not in ("route", "rate", "recent", "accepted", "paused", "parked", "named")
         }
 
 

@@ -1,43 +1,32 @@
-"""Write some batches into a Delta table, and die at a step that is named."""
+"""Write some batches into a Delta table for a route, each in two cuttings that overlap; a script."""
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from destinations.delta import AnalyticsEngineDestination, DeltaFolder
-from destinations.delta_ledger import DeltaLedger
+from destinations import AnalyticsEngineDestination
+from router.batch import PointBatch
 from tests.make import make_batch
 
-
-def deadly(call: Callable[..., Any], *, before: bool) -> Callable[..., Any]:
-    """Return a function that ends this process instead of calling another, or once that returned."""
-
-    def die(*arguments: object) -> None:
-        if not before:
-            call(*arguments)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    return die
+BATCHES = 5
 
 
-def main(root: Path, batches: int, step: str) -> None:
-    """Write that many batches of 10 points, each in two cuttings that overlap."""
+def make_writers_batch(number: int, route: str) -> PointBatch:
+    """Return one of the batches, the same in every process."""
+    name = f"exchange-{number}"
+    return make_batch(10, source=name, batch_id=name, route_id=route)
+
+
+def main(root: Path, route: str) -> None:
+    """Write every batch."""
     destination = AnalyticsEngineDestination(root)
-    destination.open()
-    if step == "noting":
-        DeltaLedger._note = deadly(DeltaLedger._note, before=False)  # type: ignore[method-assign]
-    elif step in ("before_append", "after_append"):
-        DeltaFolder.append = deadly(DeltaFolder.append, before=step == "before_append")  # type: ignore[method-assign]
-    for number in range(batches):
-        batch = make_batch(10, source=f"exchange-{number}", batch_id=f"batch-{number}")
+    for number in range(BATCHES):
+        batch = make_writers_batch(number, route)
         destination.write_batch(batch.slice(3, 10))
         destination.write_batch(batch.slice(0, 7))
+    destination.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), sys.argv[2])

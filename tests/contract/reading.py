@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from deltalake import DeltaTable
 
 from router.batch import PointBatch
 from router.points import NormalizedDataPoint
+from tests.servers.influx import Access
 from tests.servers.kafka import messages, without_copies
 from tests.servers.rabbitmq import taken
 
@@ -75,7 +76,8 @@ def read_delta(root: Path) -> list[Row]:
 
 def scan_listed(file: str, by: list[str]) -> pl.LazyFrame:
     """Return what Polars reads in one file of a Delta table, what its folders say included."""
-    return pl.scan_parquet(file, hive_partitioning=bool(by))
+    types = {name: {"date": pl.Date, "year": pl.Int32}.get(name, pl.String) for name in by}
+    return pl.scan_parquet(file, hive_partitioning=bool(by), hive_schema=types or None)
 
 
 def read_sql(url: str, table: str) -> list[Row]:
@@ -84,6 +86,17 @@ def read_sql(url: str, table: str) -> list[Row]:
     with engine.connect() as connection:
         query = f'SELECT * FROM "{table}" ORDER BY source, symbol, timeframe, timestamp'
         return [_row(dict(row)) for row in connection.exec_driver_sql(query).mappings()]
+
+
+def read_influx(access: Access, measurement: str) -> list[Row]:
+    """Return the rows of a measurement, by time."""
+    found = access.query(f'SELECT * FROM "{measurement}"')
+    return [_row({"volume": None} | row | {"timestamp": moment_of(row["time"])}) for row in found]
+
+
+def moment_of(microseconds: float) -> datetime:
+    """Return the moment so long after 1970."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
 
 
 def read_queue(url: str, queue: str) -> list[Row]:

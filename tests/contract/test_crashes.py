@@ -37,6 +37,14 @@ def test_ledger_killed_at_every_step_leaves_exact_bytes_after_the_retry(folder: 
     assert found["seen"] == []
 
 
+def test_table_killed_at_every_step_and_in_mid_commit_holds_every_row_once(folder: Path):
+    with start("delta_lab", folder) as lab:
+        found = json.loads(lab.communicate()[0])
+    assert found["steps"] > 60
+    assert found["early"] > 0
+    assert found["wrong"] == []
+
+
 def test_files_hold_every_row_once_when_two_processes_write_them(folder: Path):
     writers = [start("race_writer", folder, order) for order in range(len(ORDERS))]
     assert [writer.wait() for writer in writers] == [0, 0]

@@ -74,7 +74,7 @@ def write(tmp_path: Path, batch: PointBatch) -> Write:
         for start in range(0, len(batch), 50):
             destination.write_batch(batch.slice(start, start + 50))
         if merged:
-            assert all(one.file for one in compact(destination))
+            assert all(one.files for one in compact(destination))
             assert planned(destination) == []
         destination.close()
         return destination.path

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from destinations import (
     CSVDestination,
     DataDestination,
     FeatherDestination,
+    InfluxDBDestination,
     JSONLinesDestination,
     KafkaDestination,
     MemoryDestination,
@@ -34,6 +37,7 @@ from tests.contract.reading import (
     read_csv,
     read_dataset,
     read_delta,
+    read_influx,
     read_jsonl,
     read_kafka,
     read_queue,
@@ -43,6 +47,7 @@ from tests.contract.reading import (
     rows_of,
 )
 from tests.make import make_batch, make_point
+from tests.servers.influx import Access
 from tests.servers.rabbitmq import make_queue
 
 
@@ -56,7 +61,8 @@ class Case:
         read: Gives every row that is there, given the folder and the destination.
         refusing: Makes one that refuses points of the symbol REFUSED; None: it takes every valid point.
         updates: Whether a point that comes again takes the place of the older one.
-        service: The fixture whose server it needs; its URL lies in the folder, in a file of that name.
+        service: The fixture whose server it needs; its URL, or what else leads to
+            it as JSON, lies in the folder, in a file of that name.
         recorded: Whether it can tell later which rows were written.
     """
 
@@ -111,6 +117,10 @@ def own_name(root: Path) -> str:
 
 def postgres_table(root: Path) -> tuple[str, str]:
     return (root / "postgres_url").read_text(), own_name(root)
+
+
+def influx_access(root: Path) -> Access:
+    return Access(*json.loads((root / "influx_access").read_text()))
 
 
 def redis_stream(root: Path) -> tuple[str, str]:
@@ -183,6 +193,14 @@ CASES = [
         service="postgres_url",
     ),
     Case(
+        "influxdb",
+        lambda root: InfluxDBDestination(*influx_access(root), measurement=own_name(root)),
+        lambda root, _: read_influx(influx_access(root), own_name(root)),
+        updates=True,
+        service="influx_access",
+        recorded=False,
+    ),
+    Case(
         "rabbitmq",
         make_rabbitmq,
         lambda root, _: read_queue((root / "rabbitmq_url").read_text(), own_name(root)),
@@ -218,7 +236,8 @@ Read = Callable[[], list[Row]]
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     found: Case = request.param
     if found.service:
-        (tmp_path / found.service).write_text(request.getfixturevalue(found.service))
+        where = request.getfixturevalue(found.service)
+        (tmp_path / found.service).write_text(where if isinstance(where, str) else json.dumps(where))
     return found
 
 
@@ -289,6 +308,27 @@ def test_destination_tells_the_rows_it_has_on_record_and_no_others(destination: 
     destination.write_batch(batch.slice(1, 4))
     assert destination.holds(batch).tolist() == [1 <= row < 4 and case.recorded for row in range(6)]
     assert not destination.holds(batch.for_route("other")).any()
+
+
+def test_destination_forgets_old_batches_but_not_their_number_and_nothing_that_is_owed(
+    destination: DataDestination, read: Read, case: Case
+):
+    owed, settled = (make_batch(6, [name], batch_id=name) for name in ("OWED", "SETTLED"))
+    destination.write_batch(PointBatch.concat([owed.slice(0, 3), settled]))
+    counted = destination.on_record("everything")
+    assert destination.prune(timedelta(days=1), lambda *_: []) == 0
+    asked: dict[str, list[str]] = {}
+
+    def still_owed(route_id: str, batch_ids: Sequence[str]) -> list[str]:
+        asked.setdefault(route_id, []).extend(batch_ids)
+        return ["OWED"]
+
+    assert destination.prune(timedelta(seconds=-5), still_owed) == case.recorded
+    assert asked == ({"everything": ["OWED", "SETTLED"]} if case.recorded else {})
+    assert destination.on_record("everything") == counted
+    assert not destination.holds(settled).any()
+    destination.write_batch(owed)
+    assert read() == sorted(rows_of(owed) + rows_of(settled), key=repr)
 
 
 def test_destination_may_be_closed_and_opened_twice(destination: DataDestination, read: Read):

@@ -9,7 +9,8 @@ import pytest
 
 from destinations import growing, root
 from destinations.root import Root
-from router.errors import DestinationError
+from router.errors import CandlefleetError
+from tests.contract.delta_scene import DELTA
 from tests.contract.disk import Disk, PowerCut
 from tests.contract.scenes import SCENES, Look, Scene
 
@@ -38,9 +39,12 @@ def steps_survived(folder: Path, scene: Scene, expected: Look) -> int:
     raise AssertionError("unreachable: the steps of a scene end")
 
 
-@pytest.fixture(params=SCENES)
+ALL = SCENES | {"delta": DELTA}
+
+
+@pytest.fixture(params=ALL)
 def scene(request: pytest.FixtureRequest) -> Scene:
-    found: Scene = SCENES[request.param]
+    found: Scene = ALL[request.param]
     return found
 
 
@@ -69,5 +73,7 @@ def leave_out_sync_of_folders(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("leave_out", [leave_out_sync_of_data, leave_out_sync_of_folders])
 def test_a_sync_left_out_is_noticed(folder: Path, scene: Scene, expected: Look, monkeypatch, leave_out):
     leave_out(monkeypatch)
-    with pytest.raises((AssertionError, DestinationError), match=r"power cut|bytes of the|is gone|not what"):
+    with pytest.raises(
+        (AssertionError, CandlefleetError), match=r"power cut|bytes of the|is gone|not what|is no Delta"
+    ):
         steps_survived(folder, scene, expected)

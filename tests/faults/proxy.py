@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from dataclasses import dataclass, field
@@ -25,9 +26,10 @@ class Cut:
 class Proxy:
     """Passes on what fleet and Redis say to each other, in a thread of its own, until a cut is armed."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self._target = target
+        self._tls = tls  #: what clients speak to it, if anything
         self._cut: Cut | None = None
         self._loop = asyncio.new_event_loop()
         self._listening = threading.Event()
@@ -56,7 +58,7 @@ class Proxy:
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
         self._pipes: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._listening.set()
         await self._ended.wait()

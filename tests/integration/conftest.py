@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -91,3 +93,12 @@ def own(server: Postgres) -> Iterator[Database]:
     """Give a table of the server that may be killed."""
     with closing(Database(server.url, new_table())) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def sockets() -> Iterator[None]:
+    """Collect the sockets that kafka-python leaves behind where no connection came about."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

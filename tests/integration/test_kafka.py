@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
+import os
 import socket
-import warnings
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from ulid import ULID
@@ -15,10 +16,11 @@ from ulid import ULID
 from destinations import KafkaDestination
 from router.batch import PointBatch
 from router.errors import TerminalError, TransientError, UnavailableError
+from tests.acceptance.fleet_fixture import running, until
 from tests.faults.proxy import Proxy
 from tests.make import make_batch, make_point
-from tests.servers.kafka import Tansu, closes, messages, name_of, own_kafka, without_copies
-from tests.servers.process import at_work, free_port, own_folder
+from tests.servers.kafka import Tansu, closes, guarded_kafka, messages, name_of, own_kafka, without_copies
+from tests.servers.process import free_port
 
 #: Indicators that make a large message.
 MANY = {f"indicator_{number}": 1.5 for number in range(100)}
@@ -26,16 +28,10 @@ MANY = {f"indicator_{number}": 1.5 for number in range(100)}
 Make = Callable[..., KafkaDestination]
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def _sockets() -> Iterator[None]:
-    """Collect the sockets that kafka-python leaves behind where no connection came about."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.usefixtures("sockets"),
+]
 
 
 @pytest.fixture
@@ -128,7 +124,7 @@ def test_a_server_that_says_nothing_is_given_up_after_the_time_limit(topic, make
 
 
 def test_a_broker_that_freezes_costs_an_attempt_and_the_rows_are_written_again(server, topic, make):
-    destination = make(server.address, topic, timeout=2)
+    destination = make(server.address, topic, timeout=1)
     destination.write_batch(make_batch(3, batch_id="before"))
     batch = make_batch(50)
     server.freeze()
@@ -142,7 +138,7 @@ def test_a_broker_that_freezes_costs_an_attempt_and_the_rows_are_written_again(s
 
 
 def test_a_broker_that_was_killed_is_written_to_when_it_is_back(server, topic, make):
-    destination = make(server.address, topic, timeout=2)
+    destination = make(server.address, topic, timeout=1)
     destination.write_batch(make_batch(3))
     batch = make_batch(50)
     server.kill()
@@ -160,15 +156,8 @@ def test_a_broker_that_was_killed_is_written_to_when_it_is_back(server, topic, m
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[tuple[Tansu, Proxy]]:
     """Give a broker that clients reach through a proxy alone."""
-    with own_folder("kafka") as folder:
-        server = Tansu(folder)
-        proxy = Proxy(server.port)
-        server.advertised = proxy.port
-        try:
-            with at_work(server):
-                yield server, proxy
-        finally:
-            proxy.close()
+    with guarded_kafka() as both:
+        yield both
 
 
 @pytest.mark.parametrize("moment", ["before", "in", "after", "in the reply"])
@@ -182,3 +171,15 @@ def test_a_lost_answer_leaves_every_row_once(guarded, topic, make, moment):
     assert cut.done.is_set()
     found = messages(server.address, topic)
     assert len({name_of(message) for message in found}) == len(found) == 205
+
+
+def test_the_reader_that_the_page_shows_gives_every_point_once(kafka_address, topic, make, tmp_path):
+    root = Path(__file__).parents[2]
+    script = root / "examples" / "read_kafka.py"
+    assert script.read_text() in (root / "docs" / "destinations" / "kafka.md").read_text()
+    batch, log = make_batch(60, ["A"]), tmp_path / "read"
+    for part in (batch.slice(0, 40), batch.slice(20, 60)):
+        make(kafka_address, topic).write_batch(part)
+    with running([sys.executable, str(script), kafka_address, topic], log, os.environ):
+        until(lambda: log.read_bytes().count(b"\n") >= 60, "the reader has read")
+    assert [json.loads(line)["close"] for line in log.read_text().splitlines()] == [p.close for p in batch]

@@ -6,10 +6,12 @@ import contextlib
 import random
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import psycopg
 import pytest
 
+from destinations.sql_records import SQLRecords
 from destinations.sql_upsert import CopyUpsert
 from router.batch import PointBatch
 from router.errors import ConfigError, DestinationError, TerminalError, TransientError, UnavailableError
@@ -30,11 +32,11 @@ def session(database: Database) -> Iterator[psycopg.Connection]:
         yield other
 
 
-def is_waiting(database: Database) -> bool:
-    """Return whether a destination waits for a lock that somebody else has."""
+def waiting(database: Database) -> int:
+    """Return how many destinations wait for a lock that somebody else has."""
     asked = "SELECT count(*) AS waiting FROM pg_stat_activity WHERE {wanted}"
     wanted = "application_name = 'candlefleet' AND wait_event_type = 'Lock'"
-    return bool(database.ask(asked.replace("{wanted}", wanted))[0]["waiting"])
+    return int(database.ask(asked.replace("{wanted}", wanted))[0]["waiting"])
 
 
 def end_connections(database: Database) -> None:
@@ -68,6 +70,20 @@ def test_who_is_not_let_in_waits_and_is_told_what_to_do(own, server, user, port,
     assert says in str(error)
     assert hint in str(error)
     assert PASSWORD not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("sslmode=bogus", "mend what follows the question mark in url"),
+        ("nonsense=1", "mend what follows the question mark in url"),
+        ("sslmode=require", "let the server speak TLS, or mend sslmode in url"),
+    ],
+)
+def test_an_option_of_the_url_that_does_not_fit_waits_and_is_named(postgres, query, hint):
+    error = raised(postgres, f"{postgres.url}?{query}")
+    assert isinstance(error, UnavailableError)
+    assert hint in str(error)
 
 
 def test_a_wrong_password_waits_and_the_right_one_writes(own, server):
@@ -143,7 +159,7 @@ def test_a_deadlock_costs_an_attempt_and_the_same_rows_are_written_again(postgre
         other.execute(f"UPDATE {postgres.table} SET volume = 1 WHERE symbol = 'B'")
         revised = PointBatch.of([make_point(symbol=name, close=42_000.25) for name in ("A", "B")])
         writing = Writing(lambda: destination.write_batch(revised))
-        until(lambda: is_waiting(postgres), "the write waits for B")
+        until(lambda: waiting(postgres), "the write waits for B")
         other.execute(f"UPDATE {postgres.table} SET volume = 1 WHERE symbol = 'A'")
         other.rollback()
     error = writing.ended()
@@ -161,7 +177,7 @@ def test_a_serialization_failure_costs_an_attempt_and_the_same_rows_are_written_
     with session(postgres) as other:
         other.execute(f"UPDATE {postgres.table} SET volume = 1")
         writing = Writing(lambda: destination.write_batch(batch))
-        until(lambda: is_waiting(postgres), "the write waits for the row")
+        until(lambda: waiting(postgres), "the write waits for the row")
         other.commit()
     error = writing.ended()
     assert isinstance(error, TransientError)
@@ -202,6 +218,48 @@ def test_a_name_that_is_longer_than_the_users_column_is_refused(postgres):
     assert postgres.rows() == []
 
 
+# -- rows that are copied -------------------------------------------------------------------------
+
+
+def test_a_row_that_another_process_puts_in_meanwhile_is_revised(postgres):
+    destination = postgres.destination()
+    destination.write_batch(make_batch(1, ["A"]))
+    with session(postgres) as other:
+        copied = f"INSERT INTO {postgres.table} SELECT source, 'B', timeframe, timestamp, 1, 1, 1, 1,"
+        other.execute(copied + f" NULL, asset_class, 1, false, NULL, 0, 0 FROM {postgres.table}")
+        writing = Writing(lambda: destination.write_batch(make_batch(4, ["B"])))
+        until(lambda: waiting(postgres), "the copy waits for the other row")
+        other.commit()
+    assert writing.ended() is None
+    assert postgres.closes() == [42_000.5, 42_000.5, 42_001.0, 42_001.5, 42_002.0]
+
+
+def test_a_table_with_row_level_security_takes_new_and_revised_rows(own, server):
+    own.ask("CREATE ROLE tenant LOGIN")
+    own.ask("GRANT ALL ON SCHEMA public TO tenant")
+    destination = own.destination(server.url_for("tenant"))
+    destination.open()
+    own.ask("ALTER TABLE {table} FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY")
+    own.ask("CREATE POLICY mine ON {table} USING (source = 'exchange-a')")
+    destination.close()
+    for close in (42_000.25, 42_000.75):
+        destination.write_batch(make_batch(4, close=close, low=41_000.0, high=43_000.0))
+    assert own.closes() == [42_000.75] * 4
+    with pytest.raises(UnavailableError, match="row-level security"):
+        destination.write_batch(make_batch(4, source="exchange-b"))
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_indicators_of_a_users_own_table_may_be_json_or_text(postgres, kind):
+    postgres.destination().open()
+    postgres.ask("ALTER TABLE {table} ALTER technical_indicators TYPE " + kind)
+    destination = postgres.destination()
+    for value in (1.5, 2.5):
+        destination.write_batch(make_batch(4, technical_indicators={"rsi": value}))
+    found = postgres.ask("SELECT technical_indicators::jsonb ->> 'rsi' AS rsi FROM {table}")
+    assert [row["rsi"] for row in found] == ["2.5"] * 4
+
+
 # -- the server goes, and comes back -------------------------------------------------------------
 
 
@@ -226,7 +284,7 @@ def test_a_server_killed_in_mid_write_and_started_again_has_every_row_once(own, 
     with session(own) as other:
         other.execute(f"LOCK TABLE {own.table} IN SHARE MODE")
         writing = Writing(lambda: destination.write_batch(batch))
-        until(lambda: is_waiting(own), "the rows are copied, and wait to be merged")
+        until(lambda: waiting(own), "the rows are copied, and wait to be merged")
         server.kill()
     assert isinstance(writing.ended(), TransientError)
     with pytest.raises(UnavailableError, match="start the server"):
@@ -296,3 +354,51 @@ def test_two_workers_that_make_the_tables_at_once_both_write(own):
     writings = [Writing(lambda number=number: write(number)) for number in range(4)]
     assert [writing.ended() for writing in writings] == [None] * 4
     assert len(own.rows()) == 80
+
+
+# -- what is forgotten ---------------------------------------------------------------------------
+
+
+def test_what_is_written_while_it_is_about_to_be_forgotten_stays_on_record(postgres):
+    batch, destination, writer = make_batch(20), postgres.destination(), postgres.destination()
+    destination.write_batch(batch.slice(0, 5))
+
+    def settled(*_asked: object) -> list[str]:
+        writer.write_batch(batch.slice(5, 20))
+        return []
+
+    assert destination.prune(timedelta(0), settled) == 0
+    assert destination.holds(batch).all()
+    assert destination.on_record("everything") == 20
+
+
+def test_what_is_forgotten_before_a_write_could_lock_it_is_recorded_anew(postgres, monkeypatch):
+    batch, destination, writer = make_batch(20), postgres.destination(), postgres.destination()
+    destination.write_batch(batch.slice(0, 5))
+    real, gone = SQLRecords._begin, []
+
+    def begin(*arguments: object) -> None:
+        real(*arguments)
+        monkeypatch.setattr(SQLRecords, "_begin", real)
+        gone.append(destination.prune(timedelta(0), lambda *_: []))
+
+    monkeypatch.setattr(SQLRecords, "_begin", begin)
+    writer.write_batch(batch.slice(5, 20))
+    assert gone == [1]
+    assert destination.holds(batch).tolist() == [row >= 5 for row in range(20)]
+    assert destination.on_record("everything") == 20
+
+
+def test_forgetting_waits_for_a_write_and_leaves_what_it_recorded(postgres):
+    batch, destination, writer = make_batch(20), postgres.destination(), postgres.destination()
+    destination.write_batch(batch.slice(0, 5))
+    with session(postgres) as other:
+        other.execute(f"LOCK TABLE {postgres.table} IN SHARE MODE")
+        write = Writing(lambda: writer.write_batch(batch.slice(5, 20)))
+        until(lambda: waiting(postgres) == 1, "a write is under way")
+        forget = Writing(lambda: destination.prune(timedelta(0), lambda *_asked: []))
+        until(lambda: waiting(postgres) == 2, "it is waited for")
+        other.commit()
+    assert [write.ended(), forget.ended()] == [None, None]
+    assert destination.holds(batch).all()
+    assert destination.on_record("everything") == 20

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
@@ -126,10 +127,28 @@ def test_old_batches_of_which_nothing_is_owed_are_forgotten(streams):
     destination = streams.destination()
     for batch_id in ("owed", "settled"):
         destination.write_batch(make_batch(3, batch_id=batch_id))
-    assert destination.prune(timedelta(days=1), []) == 0
-    assert destination.prune(timedelta(seconds=-5), ["owed"]) == 1
+    assert destination.prune(timedelta(days=1), lambda *_: []) == 0
+    assert destination.prune(timedelta(seconds=-5), lambda *_: ["owed"]) == 1
     assert destination.on_record("everything") == 6
     assert destination.holds(make_batch(3, batch_id="owed")).all()
+
+
+def test_every_stream_forgets_but_not_what_was_added_meanwhile(streams, monkeypatch):
+    destination = streams.destination(stream=streams.name + "-{symbol}")
+    batch = make_batch(6, ["A", "B"], batch_id="again")
+    with monkeypatch.context() as patch:
+        patch.setattr("destinations.redis_stream.time", SimpleNamespace(time=lambda: 1e9))
+        destination.write_batch(batch.slice(0, 4))
+        destination.write_batch(make_batch(2, ["A", "B"], batch_id="once"))
+
+    def settled(_route: str, batches: Sequence[str]) -> list[str]:
+        if "again" in batches:
+            destination.write_batch(batch)
+        return []
+
+    assert destination.prune(timedelta(days=1), settled) == 2
+    assert destination.holds(batch).all()
+    assert not destination.holds(make_batch(2, ["A", "B"], batch_id="once")).any()
 
 
 def test_one_id_for_two_batches_is_refused(streams):

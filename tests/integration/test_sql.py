@@ -170,9 +170,9 @@ def test_what_is_forgotten_still_counts_and_what_is_owed_is_not_forgotten(databa
     destination = database.destination()
     for name in ("old", "owed"):
         destination.write_batch(make_batch(5, [name], batch_id=name))
-    assert destination.prune(timedelta(days=1), []) == 0
-    assert destination.prune(timedelta(0), ["owed"]) == 1
-    assert destination.prune(timedelta(0), ["owed"]) == 0
+    assert destination.prune(timedelta(days=1), lambda *_: []) == 0
+    assert destination.prune(timedelta(0), lambda *_: ["owed"]) == 1
+    assert destination.prune(timedelta(0), lambda *_: ["owed"]) == 0
     assert destination.on_record("everything") == 10
     assert [row["batch"] for row in database.ask("SELECT batch FROM {table}_written ORDER BY batch")] == [
         "",
@@ -235,7 +235,7 @@ MISFITS = [
     (
         "DROP TABLE {table}_written; CREATE TABLE {table}_written (route text)",
         "table.column",
-        "no column batch",
+        "no columns batch, digest",
     ),
 ]
 #: SQLite has no statements for these.
@@ -252,6 +252,17 @@ MORE_MISFITS = [
         "ALTER TABLE {table} DROP CONSTRAINT {table}_pkey",
         "table.key",
         "ADD UNIQUE (source, symbol, timeframe",
+    ),
+    (
+        "ALTER TABLE {table} DROP COLUMN is_realtime; ALTER TABLE {table} ADD is_realtime smallint",
+        "table.type",
+        "is_realtime is of type SMALLINT, and BOOLEAN is needed",
+    ),
+    (
+        "CREATE TYPE {table}_class AS ENUM ('crypto');"
+        " ALTER TABLE {table} ALTER COLUMN asset_class TYPE {table}_class USING NULL",
+        "table.type",
+        "asset_class is of type",
     ),
     (
         "ALTER TABLE {table} DROP CONSTRAINT {table}_pkey;"
@@ -284,6 +295,22 @@ def test_a_postgresql_table_that_does_not_fit_is_refused_with_what_to_change(pos
     refused = refused_table(postgres, change)
     assert refused.code == code
     assert says in refused.message
+
+
+def test_every_column_that_is_missing_is_named_at_once(database):
+    database.ask("CREATE TABLE {table} (source TEXT, symbol TEXT, close DOUBLE PRECISION)")
+    with pytest.raises(ConfigError, match="has no columns timeframe, timestamp, open, high, low") as refused:
+        database.destination().open()
+    assert "ADD COLUMN timeframe" in refused.value.message
+    assert "ADD COLUMN acceptance_row BIGINT NOT NULL DEFAULT 0" in refused.value.message
+
+
+def test_a_view_is_refused_for_what_it_is(database):
+    database.destination().open()
+    database.ask("CREATE VIEW {table}_seen AS SELECT * FROM {table}")
+    with pytest.raises(ConfigError, match="is a view: name a table") as refused:
+        SQLDestination(database.url, f"{database.table}_seen").open()
+    assert refused.value.code == "table.view"
 
 
 def test_a_key_in_another_order_will_do(database):
@@ -371,7 +398,7 @@ def test_a_file_that_is_no_database_waits_for_a_hand_and_stays_as_it_is(tmp_path
     file.write_text("no database at all, but some text. " * 100)
     destination = SQLDestination(f"sqlite:///{file}")
     destination.check()
-    with pytest.raises(UnavailableError, match="not a database"):
+    with pytest.raises(UnavailableError, match="not a database: name another file"):
         destination.write_batch(make_batch(1))
     assert file.read_text().startswith("no database at all")
 

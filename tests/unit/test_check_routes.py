@@ -326,6 +326,10 @@ def policy(**fields: Any) -> list[tuple[str, str, str, str]]:
     return [(one.severity, one.code, one.field, one.message) for one in found(make_route(**fields))]
 
 
+class Bulky(MemoryDestination):
+    advised_batch_size = 10_000
+
+
 class Slow(MemoryDestination):
     timeout = 300.0
 
@@ -403,6 +407,22 @@ class Slow(MemoryDestination):
             "retry_delay 100 s is cut to CANDLEFLEET_RETRY_CAP, 60 s",
         ),
         (
+            {"destination": Bulky(), "batch_size": 500},
+            "warning",
+            "batch_size.small",
+            "batch_size",
+            "a write holds 500 points, not the 10,000 points that it should: Bulky pays for every write, and "
+            "for reading it back",
+        ),
+        (
+            {"destination": Bulky()},
+            "warning",
+            "batch_size.small",
+            "batch_size",
+            "a write holds whatever waits, not the 10,000 points that it should: Bulky pays for every write, "
+            "and for reading it back",
+        ),
+        (
             {"destination": Slow()},
             "warning",
             "timeout.above_task_limit",
@@ -420,6 +440,7 @@ def test_policy_that_does_not_do_what_it_says_is_named(fields, severity, code, f
     "fields",
     [
         {"batch_size": 100, "rate_limit": 100, "max_owed": 1000},
+        {"destination": Bulky(), "batch_size": 10_000},
         {"rate_limit": 5, "max_owed": 10_000, "at_max_owed": "dead_letter"},
         {"max_retries": 0, "retry_on_failure": False},
         {"retry_delay": 60, "batch_size": 1, "batch_timeout": 600},

@@ -11,7 +11,8 @@ import pytest
 from ulid import ULID
 
 from destinations import ParquetDestination, compaction
-from destinations.compaction import compact, merge, plan, planned
+from destinations.compaction import compact, merge, planned
+from destinations.maintenance import plan
 from destinations.records import FileTally
 from router.batch import PointBatch
 from router.errors import TransientError
@@ -60,8 +61,8 @@ def test_compact_leaves_the_same_rows_in_one_file(dataset: ParquetDestination):
     batch = make_batch(60, ["BTC/USDT", "ETH/USDT"])
     write_in(6, dataset, batch)
     (merged,) = compact(dataset)
-    assert merged.file is not None
-    assert (len(merged.merge.files), merged.file.rows) == (6, 60)
+    (file,) = merged.files
+    assert (len(merged.merge.files), file.rows) == (6, 60)
     assert read_dataset(dataset.path) == sorted(rows_of(batch), key=lambda row: (row.symbol, row.timestamp))
 
 
@@ -113,7 +114,7 @@ def test_compact_tells_what_it_cannot_read_and_goes_on(dataset: ParquetDestinati
     spoilt = data_files(dataset.path)[0]
     spoilt.write_bytes(b"x" * spoilt.stat().st_size)
     found = list(compact(dataset))
-    assert [one.file is None for one in found] == [True, False]
+    assert [len(one.files) for one in found] == [0, 1]
     assert "cannot be read as parquet" in found[0].error
     assert len(data_files(dataset.path)) == 3
 
@@ -121,7 +122,7 @@ def test_compact_tells_what_it_cannot_read_and_goes_on(dataset: ParquetDestinati
 def test_compact_tells_what_somebody_removed_and_goes_on(dataset: ParquetDestination):
     write_in(3, dataset, make_batch(3))
     data_files(dataset.path)[1].unlink()
-    assert [one.file for one in compact(dataset)] == [None]
+    assert [one.files for one in compact(dataset)] == [()]
     assert len(data_files(dataset.path)) == 2
 
 
@@ -129,7 +130,7 @@ def test_compact_does_not_call_failed_what_another_merged_meanwhile(dataset: Par
     for timeframe in ("1m", "1h", "1d"):
         write_in(2, dataset, make_batch(2, timeframe=timeframe))
     compacting = compact(dataset)
-    assert next(compacting).file
+    assert next(compacting).files
     assert len(list(compact(ParquetDestination(dataset.path, durability="process")))) == 2
     assert list(compacting) == []
     assert len(data_files(dataset.path)) == 3

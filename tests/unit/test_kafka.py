@@ -7,10 +7,18 @@ from kafka import errors
 
 from destinations import KafkaDestination
 from destinations.kafka import KEY_FIELDS, encode_keys, place_of, row_headers
+from destinations.kafka_client import Cause
 from destinations.kafka_errors import meaning, said
 from router.batch import PointBatch
 from router.errors import ConfigError, TerminalError, TransientError, UnavailableError
 from tests.make import make_batch, make_frame
+
+LOGIN = {
+    "security_protocol": "SASL_SSL",
+    "sasl_mechanism": "PLAIN",
+    "sasl_plain_username": "me",
+    "sasl_plain_password": "hunter2",
+}
 
 
 def refused(brokers="localhost:9092", topic="bars", **arguments) -> ConfigError:
@@ -41,6 +49,11 @@ def refused(brokers="localhost:9092", topic="bars", **arguments) -> ConfigError:
         ({"retries": 0}, "setting.fixed", "it cannot be set"),
         ({"value_serializer": str}, "setting.fixed", "made from the columns"),
         ({"request_timeout_ms": 1}, "setting.fixed", "timeout says it"),
+        ({"security_protocol": "sasl_ssl"}, "enum", "did you mean 'SASL_SSL'?"),
+        ({"security_protocol": "SASL_SSL"}, "enum", "None is none of"),
+        ({"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN"}, "required", "PLAIN needs it"),
+        ({"sasl_plain_password": "hunter2"}, "login.unused", "PLAINTEXT does not log in"),
+        ({**LOGIN, "sasl_plain_password": 12345}, "type", "put it into quotes"),
         ({"sasl_plain_user": "me"}, "setting.unknown", "did you mean 'sasl_plain_username'?"),
     ],
 )
@@ -57,10 +70,9 @@ def test_brokers_may_be_written_as_one_text():
 
 
 def test_settings_of_the_client_pass_through_and_are_not_shown():
-    settings = {"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN", "sasl_plain_password": "hunter2"}
-    destination = KafkaDestination("one:9092", "bars", api_version=[2, 3], linger_ms=1, **settings)
+    destination = KafkaDestination("one:9092", "bars", api_version=[2, 3], linger_ms=1, **LOGIN)
     made = destination._client_settings()
-    assert settings.items() <= made.items()
+    assert LOGIN.items() <= made.items()
     assert (made["acks"], made["enable_idempotence"]) == ("all", True)
     assert (made["api_version"], made["linger_ms"]) == ((2, 3), 1)
     assert "hunter2" not in repr(destination) + str(destination) + destination.place()
@@ -140,3 +152,11 @@ def test_a_file_of_certificates_that_is_not_there_is_refused():
     destination = KafkaDestination("one:9092", "bars", security_protocol="SSL", ssl_cafile="nowhere.pem")
     with pytest.raises(ConfigError, match=r"ssl_cafile: there is no file nowhere\.pem"):
         destination.check()
+
+
+def test_an_error_that_says_nothing_has_the_cause_that_was_noted():
+    cause = Cause(errors.NotEnoughReplicasError())
+    assert cause.of(errors.KafkaTimeoutError("expired")) is cause.error
+    assert cause.of(errors.KafkaError("unexpected")) is cause.error
+    assert cause.of(told := errors.KafkaStorageError()) is told
+    assert Cause().of(late := errors.KafkaTimeoutError("expired")) is late

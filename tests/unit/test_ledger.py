@@ -305,11 +305,48 @@ def test_ledger_prunes_what_is_old_and_no_longer_owed(make: Make):
     batches = {name: make_batch(2, batch_id=name) for name in ("settled", "owed")}
     for batch in batches.values():
         ledger.commit(batch, lines)
-    assert ledger.prune(timedelta(days=1), []) == 0
-    assert ledger.prune(timedelta(days=-1), still_owed=["owed"]) == 1
-    assert ledger.prune(timedelta(days=-1), still_owed=lambda batch_id: batch_id == "owed") == 0
+    assert ledger.prune(timedelta(days=1), lambda *_: []) == 0
+    assert ledger.prune(timedelta(0), lambda *_: ["owed"]) == 1
+    assert ledger.prune(timedelta(0), lambda *_: ["owed"]) == 0
     assert [ledger.commit(batch, lines) for batch in batches.values()] == [2, 0]
     assert ledger.rows_written("everything") == 6
+
+
+def test_ledger_asks_some_at_a_time_route_by_route_and_holds_no_lock_meanwhile(make: Make, monkeypatch):
+    monkeypatch.setattr("destinations.records.AT_ONCE", 2)
+    ledger, other, asked = make(), make(), []
+    for route_id in ("b", "a"):
+        for name in ("3", "1", "2"):
+            ledger.commit(make_batch(1, batch_id=name).for_route(route_id), lines)
+
+    def owed(route_id: str, batches: Sequence[str]) -> list[str]:
+        asked.append((route_id, list(batches)))
+        other.commit(make_batch(1, batch_id=f"new-{len(asked)}"), lines)
+        return ["1"]
+
+    assert ledger.prune(timedelta(0), owed) == 4
+    assert asked == [("a", ["1", "2"]), ("a", ["3"]), ("b", ["1", "2"]), ("b", ["3"])]
+    assert ledger.rows_written("a") == ledger.rows_written("b") == 3
+
+
+def test_ledger_does_not_forget_what_was_written_while_it_asked(make: Make):
+    ledger, other, batch = make(), make(), make_batch(2)
+    ledger.commit(batch.slice(0, 1), lines)
+
+    def settled(_route: str, _batches: Sequence[str]) -> list[str]:
+        other.commit(batch, lines)
+        return []
+
+    assert ledger.prune(timedelta(0), settled) == 0
+    assert ledger.commit(batch, lines) == 0
+
+
+def test_ledger_forgets_so_many_batches_a_call_and_goes_on_in_the_next(make: Make, monkeypatch):
+    monkeypatch.setattr("destinations.records.AT_ONCE", 2)
+    monkeypatch.setattr("destinations.pruning.MOST", 4)
+    ledger = make()
+    ledger.commit(PointBatch.concat([make_batch(1, batch_id=str(n)) for n in range(7)]), lines)
+    assert [ledger.prune(timedelta(0), lambda *_: ["0", "1"]) for _ in range(3)] == [4, 1, 0]
 
 
 # -- files of others ----------------------------------------------------------------------------

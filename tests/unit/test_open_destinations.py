@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from destinations import DataDestination, JSONLinesDestination
+from destinations.pruning import StillOwed
 from router import PointBatch, Route, TerminalError, TransientError
 from router.table import RouteTable
 from tests.make import make_batch
@@ -45,6 +48,19 @@ def test_writes_hold_so_many_rows_and_the_last_what_is_left(size, writes):
     destination = Scripted()
     assert write(destination, size=size) == Written(rows=10)
     assert destination.writes == writes
+
+
+@pytest.mark.parametrize(("size", "said"), [(4, ["a write holds 4 points, not the 10"]), (10, [])])
+def test_writes_too_small_for_a_destination_are_told_once_it_is_open(
+    size: int, said: list[str], caplog: pytest.LogCaptureFixture
+):
+    destination = Scripted()
+    destination.advised_batch_size = 10  # type: ignore[misc]
+    table = RouteTable([Route(route_id="r", condition="true", destination=destination, batch_size=size)])
+    opened = OpenDestinations(math.inf)
+    for _ in range(3):
+        opened.write(table, "r", make_batch(10), size)
+    assert [message.partition(": ")[2].partition(" points that")[0] for message in caplog.messages] == said
 
 
 def test_nothing_is_opened_for_no_rows():
@@ -165,3 +181,45 @@ def test_a_destination_without_a_record_or_with_a_broken_one_holds_nothing(tmp_p
     for destination in (Scripted(), JSONLinesDestination(tmp_path / "file")):
         table = RouteTable([Route(route_id="r", condition="true", destination=destination)])
         assert OpenDestinations(math.inf).hold(table, "r", make_batch(2)).tolist() == [False] * 2
+
+
+class Forgetful(Scripted):
+    """Says how often it was pruned, or raises what it was given."""
+
+    def __init__(self, *answers: object) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    def prune(self, older_than: timedelta, still_owed: StillOwed) -> Any:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("answer", [TransientError("locked"), KeyError("a mistake"), None, "many"])
+def test_a_destination_that_cannot_prune_is_named_and_opened_anew_by_the_next_write(answer, caplog):
+    destination = Forgetful(answer, 7)
+    table = RouteTable([Route(route_id="r", condition="true", destination=destination)])
+    opened = OpenDestinations()
+    opened.write(table, "r", make_batch(1), None)
+
+    assert opened.prune("r", timedelta(days=1), lambda *_: []) == 0
+    assert caplog.messages == ["Destination did not prune its records."]
+    assert "r" not in opened
+
+    assert opened.write(table, "r", make_batch(1), None) == Written(rows=1)
+    assert opened.prune("r", timedelta(days=1), lambda *_: []) == 7
+    assert destination.opened == 2
+
+
+def test_what_is_not_open_or_keeps_no_record_has_nothing_to_prune():
+    destination = Scripted()
+    table, opened = (
+        RouteTable([Route(route_id="r", condition="true", destination=destination)]),
+        OpenDestinations(),
+    )
+    assert opened.prune("r", timedelta(days=1), lambda *_: []) == 0
+    assert destination.opened == 0
+    opened.write(table, "r", make_batch(1), None)
+    assert opened.prune("r", timedelta(days=1), lambda *_: []) == 0

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from destinations.sql_rows import encode_copy, encode_indicators, newest_rows, values
+from destinations.sql_rows import encode_indicators, newest_rows, spans, values
 from router.batch import BatchRows, PointBatch
 from router.rows import Rows
 from tests.make import make_frame, make_point
@@ -53,11 +53,15 @@ def test_indicators_are_json_or_null():
     assert encoded == ['{"rsi":66.3,"a\\"\\n\u2028é":1e-7}', None, "{}"]
 
 
-def test_copied_rows_are_csv_with_empty_nulls_and_shortest_numbers():
-    point = make_point(symbol='A,"b', timestamp=MOMENT, volume=None, open=0.1 + 0.2, low=0.1)
-    line = encode_copy(newest_rows(PointBatch.of([point]))).decode()
-    assert line.startswith('exchange-a,"A,""b",1m,2024-01-01T12:30:00.000001+00:00,0.30000000000000004,')
-    assert ",42000.5,,crypto,0.99,false,," in line
+def test_a_series_spans_from_its_first_to_its_last_row():
+    batch = PointBatch(make_frame(7, ["A", "B", "C"]))
+    found = spans(newest_rows(batch)).sort("symbol").select("symbol", "first", "last").rows()
+    moments = [f"2024-01-01 00:0{minute}:00.000000+00:00" for minute in range(3)]
+    assert found == [
+        ("A", moments[0], moments[2]),
+        ("B", moments[0], moments[1]),
+        ("C", moments[0], moments[1]),
+    ]
 
 
 @pytest.mark.parametrize(

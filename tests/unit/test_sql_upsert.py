@@ -39,8 +39,15 @@ def test_copied_rows_are_merged_in_one_statement():
     assert text(upsert._stage, "postgresql").startswith(
         'CREATE TEMPORARY TABLE IF NOT EXISTS candlefleet_staged ( source TEXT COLLATE "C" NOT NULL'
     )
-    assert upsert._copy.endswith('"acceptance_number", "acceptance_row") FROM STDIN (FORMAT csv)')
+    assert upsert._into_staged.startswith('COPY "candlefleet_staged" ("source", "symbol"')
+    assert upsert._into_staged.endswith('"acceptance_number", "acceptance_row") FROM STDIN (FORMAT binary)')
     assert text(upsert._merge, "postgresql").startswith("INSERT INTO bars.ohlcv (source, symbol")
+
+
+def test_odd_names_are_quoted_where_rows_are_copied():
+    upsert = CopyUpsert(Tables("postgresql", 'a"b%c', "Bars").points)
+    assert upsert._into_table.startswith('COPY "Bars"."a""b%c" (')
+    assert 'FROM "Bars"."a""b%%c" AS there' in upsert._overlaps
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from destinations import SQLDestination
@@ -34,6 +36,10 @@ def refusal(url: str) -> ConfigError:
         ("sqlite://", "url.memory", "MemoryDestination"),
         ("sqlite:///:memory:", "url.memory", "MemoryDestination"),
         ("sqlite:///file:bars.db?mode=ro&uri=true", "url.syntax", "name the file itself"),
+        ("sqlite:///bars.db?mode=ro", "url.syntax", "takes no ?mode"),
+        ("sqlite:///a\0b.db", "url.syntax", "name the file itself"),
+        (None, "url.syntax", "dialect://"),
+        (5432, "url.syntax", "dialect://"),
     ],
 )
 def test_a_wrong_url_is_refused_with_what_to_write(url, code, says):
@@ -55,6 +61,30 @@ def test_a_driver_that_cannot_serve_is_refused_at_start(url, says):
     with pytest.raises(ConfigError, match=says) as refused:
         SQLDestination(url).check()
     assert refused.value.code == "url.driver"
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [("plugin=foo", "foo"), ("port=abc", "non-integer port"), ("plugin=s3cr3t&password=s3cr3t", r"\*\*\*")],
+)
+def test_an_option_that_cannot_be_read_is_refused_at_start(query, says):
+    with pytest.raises(ConfigError, match=says) as refused:
+        SQLDestination(f"postgresql://u@h/d?{query}").check()
+    assert refused.value.code == "url.option"
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://u@h/d", "pip install mysqlclient, or write mysql\\+pymysql://"),
+        ("postgresql+psycopg2cffi://u@h/d", "install the Python package psycopg2cffi"),
+    ],
+)
+def test_a_missing_driver_is_among_the_obstacles_with_what_to_install(url, says):
+    (reason,) = SQLDestination(url).obstacles()
+    assert reason.code == "url.driver"
+    assert re.search(says, reason.message)
 
 
 def test_the_scheme_that_hosters_give_is_read_as_the_one_that_works():

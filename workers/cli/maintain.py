@@ -1,4 +1,4 @@
-"""`candlefleet maintain`: make large files of the small ones that datasets gather."""
+"""`candlefleet maintain`: make large files of the small ones that datasets and Delta tables gather."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from destinations import load_routes
-from destinations.compaction import Merged, compact, planned
-from destinations.dataset import DatasetDestination
+from destinations import DataDestination, load_routes
+from destinations.maintenance import Maintenance, Merged
 from router.errors import CandlefleetError, ConfigError
 from router.names import nearest
 from router.table import RouteTable
@@ -29,12 +28,14 @@ class Maintained:
         name: The destination's name.
         merged: What became of every merge.
         missing: Files that somebody removed, whose records are dropped.
+        removed: Files that were removed, since no reader needs them any more.
         error: Why nothing could be done.
     """
 
     name: str
     merged: list[Merged] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
     error: str = ""
 
     @property
@@ -48,6 +49,7 @@ class Maintained:
             "merged": [_described(one) for one in self.merged if not one.error],
             "kept": [_described(one) | {"error": one.error} for one in self.kept],
             "missing": self.missing,
+            "removed": self.removed,
             "error": self.error,
         }
 
@@ -59,15 +61,15 @@ def register(app: typer.Typer) -> None:
 
 def maintain(
     destinations: Annotated[
-        list[str] | None, typer.Argument(help="Their names; none: every dataset of the routes.")
+        list[str] | None, typer.Argument(help="Their names; none: all that have small files.")
     ] = None,
     dry_run: DryRun = False,
     routes: RoutesFile = None,
     json: Json = False,
 ) -> None:
-    """Merge the small files of datasets, beside running workers; exit 1 if some have to stay."""
-    datasets = _chosen(load_routes(routes or settings().routes), destinations or [])
-    found = [_maintained(name, dataset, dry_run=dry_run) for name, dataset in datasets.items()]
+    """Merge small files of datasets and Delta tables, beside running workers; exit 1 if some have to stay."""
+    chosen = _chosen(load_routes(routes or settings().routes), destinations or [])
+    found = [_maintained(name, one, dry_run=dry_run) for name, one in chosen.items()]
     if json:
         screen.as_json({"dry_run": dry_run, "destinations": {one.name: one.to_dict() for one in found}})
     else:
@@ -76,47 +78,50 @@ def maintain(
         raise typer.Exit(1)
 
 
-def _chosen(table: RouteTable, names: Sequence[str]) -> dict[str, DatasetDestination]:
+def _chosen(table: RouteTable, names: Sequence[str]) -> dict[str, DataDestination]:
     known = table.destinations()
-    datasets = {name: one for name, one in known.items() if isinstance(one, DatasetDestination)}
+    kept_up = {
+        name: one
+        for name, one in known.items()
+        if isinstance(one, DataDestination) and one.maintenance() is not None
+    }
     for name in names:
         if name not in known:
             message = f"no destination has this name{nearest(name, known)}"
             raise ConfigError("destination.unknown", name, message)
-        if name not in datasets:
-            message = "writes no dataset: only Parquet, Arrow and Feather files are ever merged"
+        if name not in kept_up:
+            message = "writes no dataset and no Delta table: nothing else has files to merge"
             raise ConfigError("destination.kind", name, message)
-    return {name: one for name, one in datasets.items() if not names or name in names}
+    return {name: one for name, one in kept_up.items() if not names or name in names}
 
 
-def _maintained(name: str, dataset: DatasetDestination, *, dry_run: bool) -> Maintained:
-    done = Maintained(name)
+def _maintained(name: str, destination: DataDestination, *, dry_run: bool) -> Maintained:
+    done, work = Maintained(name), destination.maintenance()
     try:
-        if dataset.ledger.exists():
-            done.missing = dataset.parts.missing(forget=not dry_run)
-            _merge(dataset, done, dry_run=dry_run)
+        if work is not None and work.begun():
+            done.missing = work.missing(forget=not dry_run)
+            done.merged = [Merged(one) for one in work.planned()] if dry_run else _merged(work)
+            done.removed = work.remove_unlisted(dry_run=dry_run)
     except CandlefleetError as error:
         done.error = str(error)
     finally:
-        dataset.close()
+        destination.close()
     return done
 
 
-def _merge(dataset: DatasetDestination, done: Maintained, *, dry_run: bool) -> None:
-    todo = planned(dataset)
-    if dry_run:
-        done.merged = [Merged(one) for one in todo]
-        return
-    with screen.counted("merging", sum(len(one.files) for one in todo), "files") as advance:
-        for merged in compact(dataset):
-            done.merged.append(merged)
+def _merged(work: Maintenance) -> list[Merged]:
+    found = []
+    files = sum(len(one.files) for one in work.planned())
+    with screen.counted("merging", files, "files") as advance:
+        for merged in work.merges():
+            found.append(merged)
             advance(len(merged.merge.files))
-    dataset.parts.remove_replaced()
+    return found
 
 
 def _print(found: Sequence[Maintained], *, dry_run: bool) -> None:
     if not found:
-        screen.out.print("no route writes a dataset: there is nothing to maintain")
+        screen.out.print("no route writes a dataset or a Delta table: there is nothing to maintain")
     if rows := [row for one in found for row in _rows(one)]:
         screen.out.print(_table(rows, dry_run=dry_run))
     for one in found:
@@ -137,7 +142,7 @@ def _rows(one: Maintained) -> list[tuple[str, ...]]:
             screen.number(len(merged.merge.files)),
             screen.number(merged.merge.rows),
             screen.size(merged.merge.bytes),
-            screen.size(merged.file.bytes) if merged.file else "one",
+            ", ".join(screen.size(file.bytes) for file in merged.files) or "one",
         )
         for merged in one.merged
         if not merged.error
@@ -154,6 +159,10 @@ def _lines(one: Maintained, *, dry_run: bool) -> list[str]:
         count, verb = len(one.missing), "would be dropped" if dry_run else "dropped"
         files = "1 file was" if count == 1 else f"{screen.number(count)} files were"
         lines.append(f"{one.name}: {files} removed by somebody; {verb} from the ledger")
+    if one.removed:
+        count, verb = len(one.removed), "would be removed" if dry_run else "removed"
+        files = "1 file" if count == 1 else f"{screen.number(count)} files"
+        lines.append(f"{one.name}: {files} that no reader needs any more {verb}")
     if one.error:
         lines.append(f"[red]{one.name}: nothing was done[/]: {screen.word_for_word(one.error)}")
     elif not one.merged:
@@ -162,11 +171,11 @@ def _lines(one: Maintained, *, dry_run: bool) -> list[str]:
 
 
 def _described(one: Merged) -> dict[str, Any]:
-    merge, file = one.merge, one.file
+    merge = one.merge
     return {
         "folder": merge.folder,
         "files": len(merge.files),
         "rows": merge.rows,
         "bytes": merge.bytes,
-        "into": None if file is None else {"name": file.name, "bytes": file.bytes},
+        "into": [{"name": file.name, "bytes": file.bytes} for file in one.files],
     }

@@ -31,6 +31,27 @@ local function crowded(first)
   return string.format('dead letters hold %d of %d bytes: replay or drop some', held, most)
 end
 
+-- By route, how many dead letters and replays on their way name a batch: for that long its destination is to remember it.
+local function name(route, batches, n)
+  local key = P .. 'named:' .. route
+  for _, id in ipairs(batches) do
+    if redis.call('HINCRBY', key, id, n) <= 0 then redis.call('HDEL', key, id) end
+  end
+end
+
+-- The batches whose rows a letter stands for. One that cannot be read may stand for any: that is ''.
+local function batches_of(letter)
+  if not letter then return {''} end
+  return letter.batches or letter.batch_id ~= '' and {letter.batch_id} or {}
+end
+
+-- The batches that rows of a replay were of when they died, as they are kept with it.
+local function batches_of_replay(replay)
+  local found = {}
+  for i, part in ipairs(replay[3]) do found[i] = part[1] end
+  return found
+end
+
 -- A file that holds the rows of a letter is remembered for as long as the letter is there.
 local function bury(first)
   for i = first, #ARGV, 2 do
@@ -39,6 +60,7 @@ local function bury(first)
     local file = read and letter.file
     redis.call('XADD', DEAD, '*', 'route', ARGV[i], 'letter', ARGV[i + 1], unpack(file and {'file', file} or {}))
     if file then redis.call('SADD', P .. 'spilled', file) end
+    if ARGV[i] ~= '' then name(ARGV[i], batches_of(read and letter), 1) end
     count(TOTALS, 'bytes', #ARGV[i + 1])
     count(TOTALS, 'letter_bytes', #ARGV[i + 1])
     count(TOTALS, 'letters', 1)
@@ -63,6 +85,8 @@ local function exhume(first, last)
     if entry then
       redis.call('XDEL', DEAD, ARGV[i])
       if entry[2][6] then redis.call('SREM', P .. 'spilled', entry[2][6]) end
+      local read, letter = pcall(cjson.decode, entry[2][4])
+      if entry[2][2] ~= '' then name(entry[2][2], batches_of(read and letter), -1) end
       count(TOTALS, 'bytes', -#entry[2][4])
       count(TOTALS, 'letter_bytes', -#entry[2][4])
       count(TOTALS, 'letters', -1)
@@ -74,6 +98,9 @@ end
 
 local function free(batch_id)
   local key = P .. 'batch:' .. batch_id
+  local replay = redis.call('HGET', key, 'replay')
+  replay = replay and replay ~= '' and cjson.decode(replay)
+  if replay then name(replay[1], batches_of_replay(replay), -1) end
   count(TOTALS, 'bytes', -number(key, 'bytes'))
   count(TOTALS, 'batches', -1)
   redis.call('DEL', key)

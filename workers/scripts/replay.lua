@@ -5,7 +5,7 @@
 local id, data, points, refused = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local tombstone, letters = P .. 'accepted:' .. id, tonumber(ARGV[10])
 if redis.call('EXISTS', tombstone) == 1 then return {'replayed'} end -- the client did not hear the first answer
-local gone = missing_letters(11, 10 + letters)
+local gone, replay = missing_letters(11, 10 + letters), ARGV[6] ~= '' and cjson.decode(ARGV[6])
 if #gone > 0 then return {'gone', unpack(gone)} end
 
 local last = tonumber(redis.call('GET', P .. 'number') or '0')
@@ -13,6 +13,7 @@ local taken = string.format('%.0f', math.max(last + 1, now() * 1e6))
 redis.call('SET', P .. 'number', taken)
 redis.call('SET', tombstone, taken, 'EX', ARGV[9])
 exhume(11, 10 + letters)
+if replay then name(replay[1], batches_of_replay(replay), 1) end
 bury(11 + letters)
 count(TOTALS, 'replayed', points + refused)
 count(TOTALS, 'invalid', refused)
