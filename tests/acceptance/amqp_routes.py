@@ -1,4 +1,4 @@
-"""Routes of the fleet over RabbitMQ: one that is served, and three of one destination that waits for a worker."""
+"""Routes of the fleet over RabbitMQ: one is served, and three of one destination wait for a worker."""
 
 import os
 from pathlib import Path
