@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -101,10 +102,13 @@ def check(url: str) -> None:
         how = "leave out what follows the ? and name the CA in SSL_CERT_FILE"
         raise ConfigError("broker.url", _WHERE, f"{at}: options for TLS are not read from a URL: {how}")
     try:
-        with client(url) as app, app.connection_for_write(connect_timeout=5) as connection:
-            connection.connect()
-            with connection.channel() as channel:
-                queue("router")(channel).declare()
+        with (
+            client(url) as app,
+            app.connection_for_write(connect_timeout=5) as known,
+            closing(known.transport.establish_connection()) as connection,  # which tries once
+            connection.channel() as channel,
+        ):
+            queue("router")(channel).declare()
     except AccessRefused as error:
         raise ConfigError("broker.refused", _WHERE, _refused(at, vhost, parts.username, error)) from None
     except NotAllowed as error:
