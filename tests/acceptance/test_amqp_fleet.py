@@ -36,7 +36,7 @@ from tests.servers.rabbitmq import RabbitMQ, own_rabbitmq
 from workers.broker import check, client, messages, queue
 from workers.envelope import QUEUE
 
-MINUTES = 100_000  #: enough bars for parts of a chord
+LATE = "destinations.late"  #: a queue that the crew leaves to others
 
 
 @pytest.fixture(scope="module")
@@ -115,22 +115,23 @@ def test_queues_outlive_the_server_and_have_priorities_but_for_the_one_of_strang
 def test_status_tells_how_many_messages_wait(crew: Crew, candlefleet) -> None:
     with client(crew.broker) as sender:
         for _ in range(3):
-            sender.send_task("maint.canary", ("!",), queue=queue("destinations.late"), ignore_result=True)
+            sender.send_task("maint.canary", ("!",), queue=queue(LATE), ignore_result=True)
     said = candlefleet("status", "--json", environment=crew.environment)
-    assert said.json["queues"]["destinations.late"] == {"messages": 3, "owed": 0, "served": False}
+    assert said.json["queues"][LATE] == {"messages": 3, "owed": 0, "served": False}
     assert said.json["queues"]["router"]["served"]
-    purged = run([*CELERY, "purge", "-f", "-Q", "destinations.late"], crew.environment, crew.folder)
+    purged = run([*CELERY, "purge", "-f", "-Q", LATE], crew.environment, crew.folder)
     assert "Purged 3 messages" in purged.stdout
 
 
 def test_the_urgent_among_the_messages_that_wait_go_first(crew: Crew) -> None:
     levels = ["LOW", "NORMAL", "HIGH"]
     crew.store.advertise([level.lower() for level in levels])  # by a worker that has just left
-    for level in levels:
-        crew.producer.send_batch([make_point(row=row, source="late", symbol=level) for row in range(10)])
     with client(crew.broker) as sender:
-        until(lambda: messages(sender, ["destinations.late"])["destinations.late"] == 3, "three wait")
-    command = [*CELERY, "worker", "-n", "late@%h", "-Q", "destinations.late", "-c", "1", *QUIET]
+        for level in levels:
+            before = messages(sender, [LATE])
+            crew.producer.send_batch([make_point(row=row, source="late", symbol=level) for row in range(10)])
+            until(lambda before=before: messages(sender, [LATE]) != before, f"{level} waits")
+    command = [*CELERY, "worker", "-n", "late@%h", "-Q", LATE, "-c", "1", *QUIET]
     with running(command, crew.folder / "late.log", crew.environment):
         crew.settled()
     written = [row["symbol"] for row in crew.rows("late")]

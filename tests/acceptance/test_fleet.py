@@ -349,7 +349,7 @@ def test_many_producers_at_once_lose_and_double_nothing(crew):
             for batch in range(5):
                 rows = range(batch * 200, batch * 200 + 200)
                 producer.send_batch(
-                    [make_point(row=row, source="plain", symbol=f"P{number}") for row in rows]
+                    [make_point(row=row, source="plain", symbol=f"PRODUCER{number}") for row in rows]
                 )
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
@@ -360,7 +360,7 @@ def test_many_producers_at_once_lose_and_double_nothing(crew):
     crew.settled()
 
     for number in range(4):
-        rows = [row for row in crew.rows("jsonl") if row["symbol"] == f"P{number}"]
+        rows = [row for row in crew.rows("jsonl") if row["symbol"] == f"PRODUCER{number}"]
         assert [NormalizedDataPoint(**row) for row in rows] == [
-            make_point(row=row, source="plain", symbol=f"P{number}") for row in range(1000)
+            make_point(row=row, source="plain", symbol=f"PRODUCER{number}") for row in range(1000)
         ]
