@@ -17,7 +17,9 @@ from router.errors import TransientError, UnavailableError
 #: What a reader of the record says of what cannot be read.
 NOT_OURS: Final = "the record is not as it was written"
 _RECORD: Final = "somebody else wrote to the record: name another stream, or delete both"
-_NEEDED: Final = "let this user PING, EVAL, XADD, HGET, HMGET, HSET and HINCRBY on the stream and its record"
+_NEEDED: Final = (
+    "let this user PING, EVAL, XADD, HGET, HMGET, HSET, HINCRBY, HSCAN and HDEL on the stream and its record"
+)
 #: By the first word of an answer, or a part of it: what to do. No answer of these is any point's fault.
 #: Source: Redis documentation, and src/server.c of Redis 7.0.
 _HINTS: Final = (
