@@ -18,6 +18,7 @@ from router.errors import DecodeError
 from router.points import NormalizedDataPoint
 from router.rows import Mask, Rows
 from router.schema import POINT_SCHEMA
+from router.series import Standing
 from router.show_batch import MOST_NAMED, Shown, html_of, line_of, text_of
 from router.tables import as_frame, as_table, dicts_of, empty_frame, table_of
 
@@ -54,18 +55,20 @@ class PointBatch(Sequence[NormalizedDataPoint]):
 
     Columns are reached by `table` (Arrow) or `frame` (Polars, text as plain text). `parts` names the
     rows in order. `route_id` is the route the rows are being delivered for, None outside a delivery.
+    `standing` says where the rows stand among the bars before them, if that was asked for.
     A batch is a value: `filter`, `slice` and `with_frame` give new ones.
 
     Points are checked where they enter (`router.admission.admit`); this class trusts its table.
     """
 
-    __slots__ = ("_frame", "_table", "parts", "route_id")
+    __slots__ = ("_frame", "_table", "parts", "route_id", "standing")
 
     def __init__(
         self,
         table: pa.Table | pl.DataFrame,
         parts: Sequence[BatchRows] | None = None,
         route_id: str | None = None,
+        standing: Standing | None = None,
     ) -> None:
         """Take a table of `POINT_SCHEMA` or a frame of `FRAME_SCHEMA`; rows without parts get a new name."""
         self._table: pa.Table | None = table if isinstance(table, pa.Table) else None
@@ -74,6 +77,7 @@ class PointBatch(Sequence[NormalizedDataPoint]):
             (BatchRows(str(ULID()), Rows.all(len(self))),) if parts is None else tuple(parts)
         )
         self.route_id = route_id
+        self.standing = standing
 
     # -- columns ------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Training sets for language models: examples made of bars, with no look into the future."""
