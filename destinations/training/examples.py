@@ -126,7 +126,7 @@ class _Seen:
     def _target(self, options: TrainingOptions) -> pl.Series:
         now, then = self.bars["close"][self.current], self.targets["close"]
         if options.target_column == RETURN:
-            return (then / now - 1) * 10_000
+            return pl.select(pl.when(now != 0).then((then / now - 1) * 10_000)).to_series()
         if options.target_column == DIRECTION:
             up = pl.select(pl.when(then > now).then(pl.lit("up")).when(then < now).then(pl.lit("down")))
             return up.to_series().fill_null("flat")
