@@ -15,7 +15,7 @@ from router.names import nearest
 #: Relative difference from the value over the whole series that is small enough, unless somebody says so.
 TOLERANCE: Final = 1e-6
 #: Below the first, float64 sums of the same prices differ by their order; above the last, all is equal.
-TOLERANCES: Final = (1e-9, 0.1)
+TOLERANCES: Final = (1e-8, 0.1)
 
 _WHERE: Final = "indicators"
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
@@ -33,7 +33,8 @@ _WIDTH: Final = _Range("standard deviations", 0.1, 100, whole=False)
 
 
 # `fades`: of each average of averages, one after another, what a step leaves of all before it.
-# `spread`: how many times its value what is unknown before a window may differ from the window.
+# `spread`: how many times the value what is not known of the bars before a window may be.
+# `ratio`: whether it is one of two averages that fade alike while nothing moves.
 @dataclass(frozen=True, slots=True)
 class _Kind:
     usual: tuple[float, ...]
@@ -42,6 +43,7 @@ class _Kind:
     values: tuple[str, ...] = ()
     fades: Callable[..., tuple[float, ...]] = lambda *_: ()
     spread: float = 1.0
+    ratio: bool = False
 
 
 def _one_less(bars: float, *_: float) -> float:
@@ -68,22 +70,26 @@ def _macd_fades(_: float, slow: float, signal: float) -> tuple[float, ...]:
     return *_exponential(slow), *_exponential(signal)
 
 
+#: Prices before a window are taken to be at most so many times those in it.
+_PRICES: Final = 10.0
+#: Moves before a window, as at a split, and averages beside their difference.
+_MOVES: Final = 1_000_000.0
+#: How much of that is left to moves that fade while the close stands still.
+_STILL: Final = 1_000.0
+
 _KINDS: Final[dict[str, _Kind]] = {
     "sma": _Kind((20,), _one_less),
-    # prices before the window: up to ten times those in it
-    "ema": _Kind((12,), _one_less, fades=_exponential, spread=10.0),
-    # moves before the window: up to a thousand times those in it, as at a split or before quiet hours
-    "rsi": _Kind((14,), _as_many, fades=_wilder, spread=1000.0),
-    # a difference of averages, which may be a small part of either
+    "ema": _Kind((12,), _one_less, fades=_exponential, spread=_PRICES),
+    "rsi": _Kind((14,), _as_many, fades=_wilder, spread=_MOVES, ratio=True),
     "macd": _Kind(
         (12, 26, 9),
         _macd_lookback,
         (_BARS, _BARS, _BARS),
         ("", "signal", "histogram"),
         _macd_fades,
-        spread=100_000.0,
+        spread=_MOVES,
     ),
-    "atr": _Kind((14,), _as_many, fades=_wilder, spread=1000.0),
+    "atr": _Kind((14,), _as_many, fades=_wilder, spread=_MOVES),
     "bollinger": _Kind((20, 2), _one_less, (_BARS, _WIDTH), ("upper", "middle", "lower")),
     "vwap": _Kind((20,), _one_less),
 }
@@ -152,6 +158,18 @@ class Indicator:
         """How many bars of a series have no value, being its first."""
         return int(_KINDS[self.kind].lookback(*self.numbers))
 
+    @property
+    def standstill(self) -> int | None:
+        """For how many bars the close may stay as it is, and a window still have the value; None: for any.
+
+        RSI is a ratio of two averages. Both fade while nothing moves, and then it is decided by moves ever
+        longer ago.
+        """
+        kind = _KINDS[self.kind]
+        if not kind.ratio:
+            return None
+        return int(-math.log(_STILL) / math.log(kind.fades(*self.numbers)[0]))
+
     def warm_up(self, tolerance: float = TOLERANCE) -> int:
         """Return how many bars, its own the last, make a value that of the whole series.
 
@@ -160,8 +178,12 @@ class Indicator:
         must be multiplied until what is unknown is less than the tolerance. An average of such averages
         needs the steps of both, each to half the tolerance.
 
+        What is unknown is taken to be at most ten times the value for EMA, and a million times for RSI, ATR
+        and MACD, which are made of moves or are a difference. A value smaller than a millionth of the price,
+        or than 0.1 of RSI, is as exact as one of that size; of RSI see `standstill` too.
+
         Args:
-            tolerance: Relative difference that does not matter, 1e-9 to 0.1.
+            tolerance: Relative difference that does not matter, 1e-8 to 0.1.
 
         Raises:
             ConfigError: `range`: the tolerance is not one of those.

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pytest
 import talib
@@ -26,6 +27,8 @@ SHARED = [
     if (path := ROOT.parent / f"shared/data/{name}.csv").exists()
 ]
 
+#: Below which part of the price, or of 100, a value is called small, as `Indicator.warm_up` has it.
+SMALL = {"rsi": 1e-3, "atr": 1e-6, "macd": 1e-6}
 #: Names of all kinds, and other parameters than the usual ones.
 NAMES = (*DEFAULT, "sma_3", "ema_50", "rsi_2", "macd_5_35_5", "atr_30", "bollinger_10_2.5", "vwap_3")
 
@@ -108,11 +111,22 @@ def furthest_apart(indicator: Indicator, bars: Columns, tolerance: float) -> flo
     of_windows = np.array([values_of(indicator, bars[end - count : end])[:, -1] for end in ends])
     of_series = whole[:, [end - 1 for end in ends]].T
     assert (np.isnan(of_windows) == np.isnan(of_series)).all()
-    apart = np.abs(of_windows - of_series) / np.abs(of_series)
+    part = SMALL.get(indicator.kind, 0.0)
+    whole_size = 100.0 if indicator.kind == "rsi" else bars.close[[end - 1 for end in ends]][:, np.newaxis]
+    size = np.maximum(np.abs(of_series), part * whole_size)
+    apart = (np.abs(of_windows - of_series) / size)[moves_before(indicator, bars.close)[[*ends]]]
     return float(np.nanmax(apart, initial=0.0))
 
 
-@pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-9])
+# Of each count of bars whether the close moved within the standstill that the indicator can bear.
+def moves_before(indicator: Indicator, close: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    at = np.arange(len(close) + 1)
+    moved = np.maximum.accumulate(np.where(np.diff(close, prepend=0.0) != 0, at[1:], 0))
+    still = indicator.standstill or len(close)
+    return np.append(False, at[1:] - moved <= still)
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-8])
 @pytest.mark.parametrize("name", NAMES)
 def test_declared_history_gives_the_value_of_the_whole_series(name: str, tolerance: float):
     indicator = Indicator.of(name)
@@ -131,12 +145,12 @@ def test_a_fifth_of_the_declared_history_is_not_enough(name: str, aapl: Columns)
 
 def test_history_of_a_plain_average_is_its_bars():
     for name in ("sma_20", "bollinger_20_2", "vwap_20"):
-        assert {Indicator.of(name).warm_up(tolerance) for tolerance in (0.1, 1e-9)} == {20}
+        assert {Indicator.of(name).warm_up(tolerance) for tolerance in (0.1, 1e-8)} == {20}
 
 
 def test_closer_tolerance_needs_more_history():
     for name in ("ema_12", "rsi_14", "macd_12_26_9", "atr_14"):
-        counts = [Indicator.of(name).warm_up(tolerance) for tolerance in (0.1, 1e-3, 1e-6, 1e-9)]
+        counts = [Indicator.of(name).warm_up(tolerance) for tolerance in (0.1, 1e-3, 1e-6, 1e-8)]
         assert counts == sorted(set(counts))
 
 
@@ -253,10 +267,10 @@ def test_name_that_means_nothing_is_refused(name: str, code: str, says: str):
 
 
 @pytest.mark.parametrize(
-    "tolerance", [0, -1e-6, 1e-10, 0.2, 1, float("nan"), float("inf"), True, "1e-6", None]
+    "tolerance", [0, -1e-6, 1e-9, 0.2, 1, float("nan"), float("inf"), True, "1e-6", None]
 )
 def test_tolerance_that_cannot_be_met_is_refused(tolerance: float):
-    with pytest.raises(ConfigError, match=r"not a number from 1e-09 to 0\.1"):
+    with pytest.raises(ConfigError, match=r"not a number from 1e-08 to 0\.1"):
         Indicator.of("ema_12").warm_up(tolerance)
 
 
