@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
 from router.check_numbers import shown
@@ -194,6 +195,7 @@ class Indicator:
         return self.lookback + 1 + sum(math.ceil(math.log(part) / math.log(fade)) for fade in fades)
 
 
+@lru_cache(maxsize=256)
 def indicators(names: tuple[str, ...] = ()) -> tuple[Indicator, ...]:
     """Return the indicators of some names, each once; without names those of `DEFAULT`.
 

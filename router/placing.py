@@ -77,6 +77,7 @@ class _Placing:
             completed=_by_row([one.completions(start) for one, start in zip(found, starts, strict=False)]),
             changes=[change for one in found for change in one.changes()],
             pieces=[piece for one in found for piece in one.pieces()],
+            policy=self.policy,
         )
 
     # Series with a row that is not later than all before it, or whose bars wait for late ones.
@@ -166,7 +167,8 @@ class _InOrder:
         p, bars, found = self._p, self._bars, []
         for start, stop in self._segments():
             old = int(np.searchsorted(bars[start:stop], p.known))
-            found.append((bars[start + old : stop] - p.known, bars[start:stop], np.arange(old, stop - start)))
+            rows, at = bars[start + old : stop] - p.known, np.arange(old, stop - start)
+            found.append((rows, bars[start:stop], at, max(0, int(self._ordinals[start]))))
         return found
 
     # Those that have a row among the new ones.
@@ -253,7 +255,8 @@ class _Tangled:
     def _note(self, bar: int, at: int) -> None:
         start = max(0, at + 1 - self._p.policy.bars)
         bars = np.array([*self._held[start:at], bar], dtype=np.int64)
-        self._pieces.append((np.array([bar - self._p.known]), bars, np.array([at - start])))
+        before = start + (self._ordinals[0] if self._ordinals else 0)
+        self._pieces.append((np.array([bar - self._p.known]), bars, np.array([at - start]), before))
 
     def _why_late(self, time: int) -> str:
         newest, allowed = _shown(self._times[-1]), self._p.policy.allowed_lateness / 1e6

@@ -14,6 +14,7 @@ from router.placing import place
 from router.route import Route
 from router.rows import Positions, Rows
 from router.series import History, Placed, SeriesPolicy, Standing
+from router.transform_history import transform_history
 from router.transforms import Transformed, apply_transform
 
 #: Who needs the bars before: each has windows of its own, since a transform changes bars.
@@ -83,9 +84,18 @@ def prepare(route: Route, batch: PointBatch, recall: Recall) -> Prepared:
     return Prepared(Transformed(given, transformed.dropped, failed, Rows(rows)), late, windows)
 
 
+def prepare_alone(route: Route, batch: PointBatch) -> Transformed:
+    """Return the rows of a batch as a route's destination is to be given them, had no bar come before."""
+    return prepare(route, batch, lambda *_: History.empty()).transformed
+
+
 def history_of(route: Route, stage: Stage) -> SeriesPolicy | None:
     """Return what a route's transform or destination needs of the bars before; None: nothing."""
-    policy = getattr(getattr(route, stage), "history", None)
+    policy = (
+        transform_history(route.transform)
+        if stage == "transform"
+        else getattr(route.destination, "history", None)
+    )
     if not isinstance(policy, SeriesPolicy):
         return None
     lateness = round((route.allowed_lateness or 0) * _SECOND)
