@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from router.indicator_values import Columns, Floats, values_of
 from router.indicators import Indicator
 from router.rows import Mask
-from router.series import Piece, Placed, Places, SeriesPolicy
+from router.series import Placed, Places, SeriesPolicy
 
 #: Every so many bars of a series, counted from its first, the library begins anew.
 STRIDE: Final = 128
@@ -19,7 +20,8 @@ _ANY_GAP: Final = 1 << 62
 
 def history_for(wanted: Sequence[Indicator], tolerance: float) -> SeriesPolicy:
     """Return what indicators need of the bars before."""
-    return SeriesPolicy(_most(wanted, tolerance) + STRIDE - 1, max_gap=_ANY_GAP)
+    most = max(one.warm_up(tolerance) for one in wanted)
+    return SeriesPolicy(most + STRIDE - 1, max_gap=_ANY_GAP)
 
 
 def window_values(placed: Placed, wanted: Sequence[Indicator], tolerance: float) -> Floats:
@@ -35,40 +37,43 @@ def window_values(placed: Placed, wanted: Sequence[Indicator], tolerance: float)
         wanted: The columns, in order, are the `values` of each.
         tolerance: See `Indicator.warm_up`.
     """
-    bars, most = Columns.of(placed.bars), _most(wanted, tolerance)
+    bars, needs = Columns.of(placed.bars), [one.warm_up(tolerance) for one in wanted]
     found = np.full((len(placed.bars) - placed.known, sum(len(one.values) for one in wanted)), np.nan)
-    for piece in placed.pieces:
-        for rows, places, at, before in _blocks(piece, most):
-            window = bars[places]
-            found[rows] = np.hstack([_known(one, window, at, before, tolerance) for one in wanted])
+    for rows, places, at, before in placed.pieces:
+        window = bars[places]
+        for some in _blocks(before + at):
+            made = [_values(*one, window, at[some], before) for one in zip(wanted, needs, strict=True)]
+            found[rows[some]] = np.hstack(made)
     return found
 
 
-def _most(wanted: Sequence[Indicator], tolerance: float) -> int:
-    return max(one.warm_up(tolerance) for one in wanted)
+# Bars between two at which the library begins anew, given their numbers in the series.
+def _blocks(numbers: Places) -> Iterator[slice]:
+    edges = np.flatnonzero(np.diff(numbers // STRIDE)) + 1
+    return (slice(*edge) for edge in pairwise([0, *edges.tolist(), len(numbers)]))
 
 
-# A piece by the bar that the library begins with.
-def _blocks(piece: Piece, most: int) -> Iterator[Piece]:
-    rows, bars, at, before = piece
-    blocks = (before + at) // STRIDE
-    for some in np.split(np.arange(len(at)), np.flatnonzero(np.diff(blocks)) + 1):
-        start = max(0, int(blocks[some[0]]) * STRIDE + 1 - most - before)
-        yield rows[some], bars[start : at[some[-1]] + 1], at[some] - start, before + start
-
-
-def _known(one: Indicator, window: Columns, at: Places, before: int, tolerance: float) -> Floats:
-    values = values_of(one, window)[:, at].T
-    if before:
-        values[_unsure(one, window, at, tolerance)] = np.nan
+def _values(one: Indicator, need: int, window: Columns, at: Places, before: int) -> Floats:
+    block = (before + int(at[0])) // STRIDE * STRIDE
+    start = max(0, block + 1 - need - before)
+    bars, places = window[start : int(at[-1]) + 1], at - start
+    values = values_of(one, bars, places)
+    if before + start:
+        values[_unsure(one, need, bars.close, places)] = np.nan
     return values
 
 
-# Rows whose value depends on bars before the window.
-def _unsure(one: Indicator, window: Columns, at: Places, tolerance: float) -> Mask:
-    unsure: Mask = at + 1 < one.warm_up(tolerance)
+# Whether a value depends on bars before these.
+def _unsure(one: Indicator, need: int, close: Floats, at: Places) -> Mask:
+    unsure: Mask = at + 1 < need
     if one.standstill is not None:
-        places = np.arange(len(window.close))
-        moved = np.maximum.accumulate(np.where(np.diff(window.close, prepend=np.nan) != 0, places, 0))
-        unsure |= (places - moved)[at] > one.standstill
+        unsure |= _standing(close, one.standstill)[at]
     return unsure
+
+
+# Bars whose close is that of more than so many bars before each.
+def _standing(close: Floats, still: int) -> Mask:
+    places = np.arange(len(close))
+    moved = np.maximum.accumulate(np.where(np.diff(close, prepend=np.nan) != 0, places, 0))
+    standing: Mask = places - moved > still
+    return standing

@@ -1,4 +1,4 @@
-"""Points get indicators from the bars before them, by a transform or their own method, or a reason why not."""
+"""Points get indicators of the bars before them, by a transform or by their own method, or a reason."""
 
 from __future__ import annotations
 

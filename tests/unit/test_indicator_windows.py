@@ -47,7 +47,7 @@ def in_pieces(frame: pl.DataFrame, cuts: list[int], policy: SeriesPolicy = POLIC
 
 def by_library(frame: pl.DataFrame) -> Floats:
     bars = Columns.of(frame)
-    return np.vstack([values_of(one, bars) for one in WANTED]).T
+    return np.hstack([values_of(one, bars) for one in WANTED])
 
 
 def make_minutes(closes: list[float], **changes: object) -> pl.DataFrame:
@@ -136,7 +136,7 @@ def test_rsi_keeps_its_value_while_the_window_holds_all_of_the_series():
     rsi = Indicator.of("rsi_5")
     frame = make_minutes([100.0, 101.0, 100.5, *[102.0] * 60])
     found = window_values(place(History.empty(), frame, history_for((rsi,), TOLERANCE)), (rsi,), TOLERANCE)
-    expected = values_of(rsi, Columns.of(frame))[0]
+    expected = values_of(rsi, Columns.of(frame))[:, 0]
     assert np.array_equal(found[:, 0], expected, equal_nan=True)
 
 

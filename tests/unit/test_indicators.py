@@ -71,7 +71,7 @@ def test_values_are_those_of_the_library_over_the_whole_series(aapl: Columns):
     }
     for name, arrays in expected.items():
         found = values_of(Indicator.of(name), aapl)
-        assert np.array_equal(found, np.vstack(arrays), equal_nan=True), name
+        assert np.array_equal(found, np.column_stack(arrays), equal_nan=True), name
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_lookback_is_the_library_s(name: str, function: str, parameters: dict[st
 def test_first_value_stands_behind_the_lookback(name: str, aapl: Columns):
     indicator = Indicator.of(name)
     known = ~np.isnan(values_of(indicator, aapl[:100]))
-    assert (known.argmax(axis=1) == indicator.lookback).all()
-    assert known[:, indicator.lookback :].all()
+    assert (known.argmax(axis=0) == indicator.lookback).all()
+    assert known[indicator.lookback :].all()
     assert np.isnan(values_of(indicator, aapl[: indicator.lookback])).all()
 
 
@@ -108,8 +108,8 @@ def furthest_apart(indicator: Indicator, bars: Columns, tolerance: float) -> flo
     whole, count = values_of(indicator, bars), indicator.warm_up(tolerance)
     assert count < len(bars.close)
     ends = range(count, len(bars.close) + 1, 1 + len(bars.close) // 200)
-    of_windows = np.array([values_of(indicator, bars[end - count : end])[:, -1] for end in ends])
-    of_series = whole[:, [end - 1 for end in ends]].T
+    of_windows = np.array([values_of(indicator, bars[end - count : end])[-1] for end in ends])
+    of_series = whole[[end - 1 for end in ends]]
     assert (np.isnan(of_windows) == np.isnan(of_series)).all()
     part = SMALL.get(indicator.kind, 0.0)
     whole_size = 100.0 if indicator.kind == "rsi" else bars.close[[end - 1 for end in ends]][:, np.newaxis]
@@ -140,7 +140,7 @@ def test_a_fifth_of_the_declared_history_is_not_enough(name: str, aapl: Columns)
     indicator = Indicator.of(name)
     few = max(indicator.warm_up(1e-6) // 5, indicator.lookback + 1)
     whole, short = values_of(indicator, aapl), values_of(indicator, aapl[1000 - few : 1000])
-    assert not np.allclose(short[:, -1], whole[:, 999], rtol=1e-6, atol=0.0)
+    assert not np.allclose(short[-1], whole[999], rtol=1e-6, atol=0.0)
 
 
 def test_history_of_a_plain_average_is_its_bars():
@@ -160,8 +160,8 @@ def test_what_an_average_does_not_know_fades_as_it_declares(closes: list[float],
     bars, indicator = make_bars(closes), Indicator.of(f"ema_{n}")
     count = min(indicator.warm_up(0.01), len(closes))
     window, whole = (
-        values_of(indicator, bars[len(closes) - count :])[0, -1],
-        values_of(indicator, bars)[0, -1],
+        values_of(indicator, bars[len(closes) - count :])[-1, 0],
+        values_of(indicator, bars)[-1, 0],
     )
     left = (1 - 2 / (n + 1)) ** (count - n)
     assert abs(window - whole) <= left * (max(closes) - min(closes)) + 1e-9 * max(closes)
@@ -180,27 +180,27 @@ def test_what_an_average_does_not_know_fades_as_it_declares(closes: list[float],
 )
 def test_odd_prices_give_numbers_or_nothing(name: str, closes: list[float]):
     found = values_of(Indicator.of(name), make_bars(closes))
-    assert found.shape == (len(Indicator.of(name).values), len(closes))
+    assert found.shape == (len(closes), len(Indicator.of(name).values))
     assert not np.isinf(found).any()
-    assert np.isnan(found[:, : Indicator.of(name).lookback]).all()
+    assert np.isnan(found[: Indicator.of(name).lookback]).all()
 
 
 @pytest.mark.parametrize("price", [1e-9, 1.0, 97.3, 1e12])
 def test_constant_price_is_its_own_average(price: float):
     bars = make_bars([price] * 60)
     for name in ("sma_20", "ema_12", "bollinger_20_2", "vwap_20"):
-        assert values_of(Indicator.of(name), bars)[:, -1] == pytest.approx(price, rel=1e-7)
-    assert values_of(Indicator.of("macd"), bars)[:, -1] == pytest.approx(0.0, abs=price * 1e-9)
+        assert values_of(Indicator.of(name), bars)[-1] == pytest.approx(price, rel=1e-7)
+    assert values_of(Indicator.of("macd"), bars)[-1] == pytest.approx(0.0, abs=price * 1e-9)
 
 
 def test_vwap_is_the_typical_price_weighted_by_volume():
     found = values_of(Indicator.of("vwap_2"), make_bars([3.0, 6.0, 9.0], [1.0, 3.0, 0.0]))
-    assert found[0].tolist() == pytest.approx([float("nan"), (3 + 18) / 4, 6.0], nan_ok=True)
+    assert found[:, 0].tolist() == pytest.approx([float("nan"), (3 + 18) / 4, 6.0], nan_ok=True)
 
 
 def test_vwap_needs_a_volume_of_every_bar_and_of_one_that_is_not_zero():
     volumes = [1.0, None, 1.0, 1.0, 0.0, 0.0, 2.0]
-    found = values_of(Indicator.of("vwap_2"), make_bars([5.0] * 7, volumes))[0]
+    found = values_of(Indicator.of("vwap_2"), make_bars([5.0] * 7, volumes))[:, 0]
     assert (~np.isnan(found)).tolist() == [False, False, False, True, True, False, True]
 
 
@@ -210,7 +210,7 @@ def test_vwap_knows_nothing_of_what_came_before_its_bars(
 ):
     bars = make_bars([close for close, _ in rows], [volume for _, volume in rows])
     start = data.draw(st.integers(0, len(rows) - 5))
-    whole, window = (values_of(Indicator.of("vwap_5"), some)[0] for some in (bars, bars[start:]))
+    whole, window = (values_of(Indicator.of("vwap_5"), some)[:, 0] for some in (bars, bars[start:]))
     assert np.array_equal(whole[start + 4 :], window[4:], equal_nan=True)
 
 
