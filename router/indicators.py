@@ -133,7 +133,8 @@ class Indicator:
         kind, *written = name.split("_")
         if kind not in _KINDS:
             known = ", ".join(map(usual_name, _KINDS))
-            raise ConfigError("enum", _WHERE, f"{shown(name)} is none of {known}{nearest(kind, _KINDS)}")
+            hint = nearest(name, ["_".join([one, *written]) for one in _KINDS])
+            raise ConfigError("enum", _WHERE, f"{shown(name)} is none of {known}{hint}")
         numbers = _numbers(name, kind, written) if written else _KINDS[kind].usual
         return cls(kind, numbers)
 

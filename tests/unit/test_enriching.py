@@ -275,7 +275,7 @@ def test_names_that_cannot_be_read_off_are_explained(aapl: PointBatch):
 
 def test_names_that_mean_nothing_cost_the_rows_and_say_why(aapl: PointBatch):
     _, errors = delivered(lambda dp: dp.enrich_with_indicators("smma_20"), aapl[:3])
-    assert "did you mean 'sma'?" in errors[0]["error"]
+    assert "did you mean 'sma_20'?" in errors[0]["error"]
 
 
 def test_point_is_explained_and_tested_as_the_first_of_its_series(aapl: PointBatch):

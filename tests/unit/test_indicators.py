@@ -240,8 +240,8 @@ def test_equal_indicators_have_one_name_and_are_made_once():
 @pytest.mark.parametrize(
     ("name", "code", "says"),
     [
-        ("smma_20", "enum", "did you mean 'sma'?"),
-        ("RSI_14", "enum", "did you mean 'rsi'?"),
+        ("smma_20", "enum", "did you mean 'sma_20'?"),
+        ("RSI_14", "enum", "did you mean 'rsi_14'?"),
         ("", "enum", "sma_20, ema_12, rsi_14, macd_12_26_9"),
         ("sma_20\x00", "type", r"'sma_20\x00': sma takes 1 number, as in sma_20"),
         ("sma_٢٠", "type", "sma takes 1 number"),
