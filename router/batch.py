@@ -175,7 +175,7 @@ class PointBatch(Sequence[NormalizedDataPoint]):
             if self._table is None
             else self._table.slice(start, stop - start)
         )
-        return PointBatch(columns, _named(self.parts, keep), self.route_id)
+        return PointBatch(columns, _named(self.parts, keep), self.route_id, _cut(self.standing, keep))
 
     def chunks(self, size: int | None) -> Iterator[PointBatch]:
         """Yield the rows in order, `size` at a time; None: all at once, if there are any."""
@@ -186,7 +186,8 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         parts = _chunked(self.parts, size)
         for start in range(0, len(self), size):
             columns = self.frame if self._table is None else self._table
-            yield PointBatch(columns.slice(start, size), next(parts), self.route_id)
+            standing = _cut(self.standing, slice(start, start + size))
+            yield PointBatch(columns.slice(start, size), next(parts), self.route_id, standing)
 
     def filter(self, keep: pl.Expr | npt.ArrayLike) -> PointBatch:
         """Return the rows for which an expression or a boolean mask is true; they keep their names."""
@@ -197,17 +198,25 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         )
         if mask.all():
             return self
-        return PointBatch(self.frame.filter(mask), _named(self.parts, mask), self.route_id)
+        return PointBatch(
+            self.frame.filter(mask), _named(self.parts, mask), self.route_id, _cut(self.standing, mask)
+        )
 
     def with_frame(self, frame: pl.DataFrame) -> PointBatch:
         """Return these rows, by name, with other values: one row for each, in order."""
         if len(frame) != len(self):
             raise ValueError(f"{len(frame)} rows cannot stand for {len(self)}: use filter() to drop rows")
-        return PointBatch(frame, self.parts, self.route_id)
+        return PointBatch(frame, self.parts, self.route_id, self.standing)
 
     def for_route(self, route_id: str) -> PointBatch:
         """Return the same rows, said to be delivered for a route."""
-        return PointBatch(self.table if self._frame is None else self.frame, self.parts, route_id)
+        columns = self.table if self._frame is None else self.frame
+        return PointBatch(columns, self.parts, route_id, self.standing)
+
+    def with_standing(self, standing: Standing | None) -> PointBatch:
+        """Return the same rows, said to stand somewhere among the bars before them."""
+        columns = self.table if self._frame is None else self.frame
+        return PointBatch(columns, self.parts, self.route_id, standing)
 
     def accepted_as(self, batch_id: str) -> PointBatch:
         """Return the same rows under the id of an accepted batch."""
@@ -234,7 +243,7 @@ class PointBatch(Sequence[NormalizedDataPoint]):
             if any(table is None for table in tables)
             else pa.concat_tables(tables).combine_chunks()
         )
-        return cls(columns, parts, batches[0].route_id)
+        return cls(columns, parts, batches[0].route_id, Standing.concat([b.standing for b in batches]))
 
     @classmethod
     def gather(cls, pieces: Sequence[tuple[bytes, BatchRows]], route_id: str) -> PointBatch:
@@ -281,6 +290,10 @@ class PointBatch(Sequence[NormalizedDataPoint]):
     def to_json(self) -> str:
         """Return a JSON list with one object per point, in order; timestamps are ISO 8601 UTC."""
         return json.dumps([point.to_json_dict() for point in self], allow_nan=False)
+
+
+def _cut(standing: Standing | None, keep: Mask | slice) -> Standing | None:
+    return None if standing is None else standing[keep]
 
 
 def _read(data: bytes) -> pa.Table:

@@ -1,18 +1,24 @@
-"""Series: where the bars of a batch stand among those before them, by event time."""
+"""Series: the bars of one source, symbol and timeframe by event time, and where new ones stand among them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from router.rows import Positions
+from router.rows import Mask, Positions
 from router.schema import FRAME_SCHEMA
+
+Places = npt.NDArray[np.int64]
+Piece = tuple[Places, Places, Places]
 
 #: What names a series.
 SERIES: Final = ("source", "symbol", "timeframe")
-#: Counts the complete bars of a series since the last gap, from 0; null while a bar may still be revised.
+#: Counts the complete bars of a series since the last gap, from 0; null while a bar may still change.
 ORDINAL: Final = "ordinal"
 HISTORY_SCHEMA: Final = pl.Schema({**FRAME_SCHEMA, ORDINAL: pl.UInt32()})
 
@@ -22,7 +28,7 @@ class SeriesPolicy:
     """What somebody needs of the bars before its own.
 
     Attributes:
-        bars: How many of each series.
+        bars: How many complete ones of each series.
         allowed_lateness: Microseconds that a bar may come behind the newest of its series.
         max_gap: Most bars that may be missing between two neighbours of a run.
     """
@@ -34,7 +40,7 @@ class SeriesPolicy:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The bars before some rows, each once: by series, and in each by event time.
+    """The bars before some rows, each once: series by series, and in each by event time.
 
     Attributes:
         frame: Columns of `HISTORY_SCHEMA`.
@@ -54,17 +60,146 @@ class Neighbours:
 
     Attributes:
         rows: Positions in the batch, in order.
-        bars: Columns of `HISTORY_SCHEMA`, by event time; the last `len(rows)` are these rows, in order.
-            Bars are as they were known when the last of the rows came.
+        bars: Columns of `HISTORY_SCHEMA`, by event time, as they were known when the last of the rows came.
+        at: Where each row stands in `bars`.
     """
 
     rows: Positions
     bars: pl.DataFrame
+    at: Places
+
+
+@dataclass(frozen=True, slots=True)
+class Completions:
+    """Bars that became complete, or were revised when they just had: one entry for each, by row.
+
+    Attributes:
+        rows: The row that made it so: its own, or that of a later bar.
+        places: Where it stands in `Placed.order`.
+        bars: Which bar of `Placed.bars` it was then.
+        revised: Whether the series had that bar before, with other values.
+    """
+
+    rows: Places
+    places: Places
+    bars: Places
+    revised: Mask
+
+    def __getitem__(self, some: Mask | Places) -> Completions:
+        return Completions(self.rows[some], self.places[some], self.bars[some], self.revised[some])
+
+
+@dataclass(frozen=True, slots=True)
+class WindowChange:
+    """How the window of one series changes by the rows of a batch.
+
+    Attributes:
+        series: Source, symbol and timeframe.
+        dropped: How many of the newest bars it had are to go.
+        added: Bars of `Placed.bars` that come instead.
+        ordinals: Theirs; -1 while a bar may still change.
+        kept: How many bars it has then at most.
+    """
+
+    series: tuple[str, str, str]
+    dropped: int
+    added: Places
+    ordinals: Places
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The rows of a batch among the bars before them; `router.placing.place` makes it.
+
+    Attributes:
+        bars: Those before, then the rows, as they came; columns of `HISTORY_SCHEMA`.
+        known: How many came before.
+        late: Rows that came too late for their series, and why; these are in none of the others.
+        order: The complete bars, by place in `bars`: series by series, and in each by event time.
+        firsts: Of each place in `order` the first of its series there.
+        ordinals: Of each place in `order`, see `ORDINAL`.
+        completed: What the rows completed.
+        changes: The windows after all rows.
+        pieces: Rows, the bars of their series up to them as places in `bars`, and where in these each stands.
+    """
+
+    bars: pl.DataFrame
+    known: int
+    late: dict[int, str]
+    order: Places
+    firsts: Places
+    ordinals: Places
+    completed: Completions
+    changes: Sequence[WindowChange]
+    pieces: Sequence[Piece]
+
+    def after(self, history: History) -> History:
+        """Return the windows as the rows leave them; series they have no bar of stay as they are."""
+        changed = pl.DataFrame(
+            [change.series for change in self.changes], schema=dict.fromkeys(SERIES, pl.String), orient="row"
+        )
+        windows = [history.frame.join(changed, on=SERIES, how="anti")]
+        held = self.bars[: self.known].with_row_index("at")
+        for change in self.changes:
+            source, symbol, timeframe = change.series
+            ours = (
+                (pl.col("source") == source)
+                & (pl.col("symbol") == symbol)
+                & (pl.col("timeframe") == timeframe)
+            )
+            old = held.filter(ours).drop("at")
+            added = self.bars[change.added].with_columns(_nullable(change.ordinals))
+            windows.append(pl.concat([old[: len(old) - change.dropped], added])[-change.kept :])
+        return History(pl.concat(windows))
 
 
 class Standing:
-    """Where the rows of a batch stand among the bars of their series before them."""
+    """Where the rows of a batch stand among the bars of their series before them.
 
-    def neighbours(self) -> list[Neighbours]:
-        """Return the rows of the batch with the bars before them, every row once; few pieces, if all is in order."""
-        raise NotImplementedError
+    Attributes:
+        placed: The rows that were placed together: these, and perhaps others.
+        rows: Which of them are the rows of the batch.
+    """
+
+    __slots__ = ("placed", "rows")
+
+    def __init__(self, placed: Placed, rows: Places | None = None) -> None:
+        """Take what was placed; None: all rows of it."""
+        self.placed = placed
+        self.rows: Places = np.arange(len(placed.bars) - placed.known) if rows is None else rows
+
+    def __getitem__(self, keep: Mask | slice) -> Standing:
+        return Standing(self.placed, self.rows[keep])
+
+    @staticmethod
+    def concat(standings: Sequence[Standing | None]) -> Standing | None:
+        """Return that of rows placed together, in order; None: they were not."""
+        first = standings[0]
+        if first is None or any(one is None or one.placed is not first.placed for one in standings):
+            return None
+        return Standing(first.placed, np.concatenate([one.rows for one in standings if one is not None]))
+
+    def completed(self) -> Completions:
+        """Return what the rows of the batch completed; `rows` are positions in the batch."""
+        found, ours = self.placed.completed, self._positions()
+        mine = found[ours[found.rows] >= 0]
+        return Completions(ours[mine.rows], mine.places, mine.bars, mine.revised)
+
+    def neighbours(self) -> Iterator[Neighbours]:
+        """Yield the rows of the batch with the bars before them, each once; series by series, if in order."""
+        ours = self._positions()
+        for rows, bars, at in self.placed.pieces:
+            mine = ours[rows] >= 0
+            if mine.any():
+                yield Neighbours(ours[rows[mine]].astype(np.uint32), self.placed.bars[bars], at[mine])
+
+    # Of each row that was placed its position in the batch, or -1.
+    def _positions(self) -> Places:
+        found = np.full(len(self.placed.bars) - self.placed.known, -1, dtype=np.int64)
+        found[self.rows] = np.arange(len(self.rows))
+        return found
+
+
+def _nullable(ordinals: Places) -> pl.Series:
+    return pl.Series(ORDINAL, [None if n < 0 else n for n in ordinals.tolist()], dtype=pl.UInt32)
