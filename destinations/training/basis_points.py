@@ -6,12 +6,13 @@ negative, too. Against a close of zero nothing can be told.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from destinations.training.options import TrainingOptions
+from destinations.training.options import NEXT, RETURN, TrainingOptions
 from destinations.training.windows import Values, Windows, frugal_numbers
 from router.schema import PRICES
 
@@ -23,36 +24,66 @@ def encode_bps(windows: Windows, options: TrainingOptions) -> pl.Series:
     """Return CSV of all bars but the first: prices in basis points, volume in percent of the mean."""
     closes = _closes_before(windows)
     columns = {
-        f"{name}_bps": whole_numbers(against(windows.column(name), closes)).fill_null(UNTOLD)
+        f"{name}_bps": _whole_numbers(_against(windows.column(name), closes)).fill_null(UNTOLD)
         for name in PRICES
     }
     if options.has_volume:
-        mean = np.repeat(mean_volumes(windows), windows.lengths)
-        columns["volume_pct"] = whole_numbers(percent(windows.column("volume"), mean)).fill_null("")
+        mean = np.repeat(_mean_volumes(windows), windows.lengths)
+        columns["volume_pct"] = _whole_numbers(_percent(windows.column("volume"), mean)).fill_null("")
     lines = pl.select(pl.concat_str(columns.values(), separator=",")).to_series()
     return ",".join(columns) + "\n" + windows.joined(lines, "\n", first=False)
 
 
-def encode_bps_close(windows: Windows, options: TrainingOptions) -> pl.Series:
+def encode_bps_close(windows: Windows, _options: TrainingOptions) -> pl.Series:
     """Return one line: the closes of all bars but the first in basis points."""
-    closes = whole_numbers(against(windows.column("close"), _closes_before(windows)))
+    closes = _whole_numbers(_against(windows.column("close"), _closes_before(windows)))
     return windows.joined(closes.fill_null(UNTOLD), ",", first=False)
 
 
-def against(prices: Values, closes: Values) -> Values:
-    """Return prices in basis points against closes; not finite where that cannot be told."""
+def tell_relative(values: pl.Series, windows: Windows, options: TrainingOptions) -> pl.Series:
+    """Return targets as whole numbers of what they are told in, as text; null where that is impossible.
+
+    A price is told in basis points against the current close, a volume in percent of the mean of those of
+    the example's bars; a score of quality as it is.
+    """
+    targets = values.to_numpy()
+    match options.target_column.removeprefix(NEXT):
+        case name if name in PRICES:
+            return _whole_numbers(_against(targets, windows.current["close"].to_numpy()))
+        case "volume" if options.has_volume:
+            return _whole_numbers(_percent(targets, _mean_volumes(windows)))
+        case name if NEXT + name == RETURN:
+            return _whole_numbers(targets)
+        case _:
+            return frugal_numbers(values)
+
+
+def read_relative(number: float, example: Mapping[str, Any], options: TrainingOptions) -> float:
+    """Return the target that `tell_relative` told of an example."""
+    match options.target_column.removeprefix(NEXT):
+        case name if name in PRICES:
+            close: float = example["current"]["close"]
+            return close + abs(close) * number / 10_000
+        case "volume" if options.has_volume:
+            volumes = [bar["volume"] for bar in (*example["context"], example["current"])]
+            known = [volume for volume in volumes if volume is not None]
+            return sum(known) / len(known) * number / 100
+        case _:
+            return number
+
+
+def _against(prices: Values, closes: Values) -> Values:
     with np.errstate(all="ignore"):
         return (prices - closes) / np.abs(closes) * 10_000
 
 
-def percent(volumes: Values, mean: Values) -> Values:
-    """Return volumes in percent of a mean; not finite where that cannot be told."""
+def _percent(volumes: Values, mean: Values) -> Values:
     with np.errstate(all="ignore"):
         return volumes / mean * 100
 
 
-def mean_volumes(windows: Windows) -> Values:
-    """Return the mean volume of each example's bars; NaN where none has any."""
+# Of each example that of its bars; NaN where none has a volume.
+def _mean_volumes(windows: Windows) -> Values:
     volumes = windows.column("volume")
     known = ~np.isnan(volumes)
     with np.errstate(all="ignore"):
@@ -61,8 +92,7 @@ def mean_volumes(windows: Windows) -> Values:
         return mean
 
 
-def whole_numbers(values: Values) -> pl.Series:
-    """Return values rounded to whole numbers, as text; null where they are not finite."""
+def _whole_numbers(values: Values) -> pl.Series:
     rounded = np.rint(values) + 0.0  # no -0
     return frugal_numbers(pl.Series(np.where(np.isfinite(rounded), rounded, np.nan), nan_to_null=True))
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from destinations.texts import plain_numbers
+from router.rows import Mask
 
 Places = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -23,43 +24,61 @@ class Windows:
 
     Attributes:
         bars: One row a bar, by example, then by time; columns of `TrainingOptions.bar`.
-        ends: Of each example the place after its last bar; the next one's bars begin there.
+        lengths: Of each example how many bars it has.
     """
 
     bars: pl.DataFrame
-    ends: Places
+    lengths: Places
 
     @classmethod
     def of(cls, examples: pa.Table) -> Self:
-        """Return the bars of examples, which have the columns `context` and `current`."""
+        """Return the bars of examples, of which only the columns `context` and `current` are read."""
         context, current = (examples[name].combine_chunks() for name in ("context", "current"))
-        lengths = pc.list_value_length(context).to_numpy().astype(np.int64)
-        ends = np.cumsum(lengths + 1)
-        last = np.zeros(int(lengths.sum()) + len(examples), dtype=np.bool_)
-        last[ends - 1] = True
+        lengths = pc.list_value_length(context).to_numpy().astype(np.int64) + 1
+        last = np.zeros(int(lengths.sum()), dtype=np.bool_)
+        last[np.cumsum(lengths) - 1] = True
         order = np.empty(len(last), dtype=np.int64)
-        order[~last] = np.arange(int(lengths.sum()))
-        order[last] = np.arange(len(examples)) + int(lengths.sum())
-        bars = pa.concat_arrays([context.flatten(), current]).take(pa.array(order))
-        return cls(pl.DataFrame(pa.Table.from_struct_array(bars)), ends)
+        order[~last] = np.arange(len(last) - len(lengths))
+        order[last] = np.arange(len(last) - len(lengths), len(last))
+        bars = pa.Table.from_struct_array(pa.concat_arrays([context.flatten(), current])).take(order)
+        return cls(pl.DataFrame(bars), lengths)
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return len(self.lengths)
+
+    def __getitem__(self, some: Mask) -> Windows:
+        return Windows(self.bars.filter(some[self.rows]), self.lengths[some])
 
     @property
     def firsts(self) -> Places:
         """Of each example the place of its first bar."""
-        return np.append(0, self.ends[:-1])[: len(self)]
-
-    @property
-    def lengths(self) -> Places:
-        """Of each example how many bars it has."""
-        return self.ends - self.firsts
+        firsts: Places = np.cumsum(self.lengths) - self.lengths
+        return firsts
 
     @property
     def rows(self) -> Places:
         """Of each bar the example it belongs to."""
         return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def current(self) -> pl.DataFrame:
+        """Of each example the current bar."""
+        return self.bars[np.cumsum(self.lengths) - 1]
+
+    @property
+    def indicators(self) -> pa.MapArray:
+        """Of each bar its indicators by name, in alphabetical order: however they were kept."""
+        maps = self.bars["indicators"].to_arrow().cast(pa.map_(pa.string(), pa.float64()))
+        bar = np.repeat(np.arange(len(maps)), np.diff(maps.offsets.to_numpy()))
+        entries = pa.table({"bar": bar, "name": maps.keys, "value": maps.items})
+        entries = entries.sort_by([("bar", "ascending"), ("name", "ascending")]).combine_chunks()
+        keys, items = (entries[name].combine_chunks() for name in ("name", "value"))
+        return pa.MapArray.from_arrays(maps.offsets, keys, items, mask=maps.is_null())
+
+    def column(self, name: str) -> Values:
+        """Return a column of numbers, NaN where there is none."""
+        values: Values = self.bars[name].fill_null(float("nan")).to_numpy()
+        return values
 
     def joined(self, texts: pl.Series, separator: str, *, first: bool = True) -> pl.Series:
         """Return one text for each example, of those of its bars.
@@ -73,12 +92,7 @@ class Windows:
         told = pl.DataFrame({"row": rows, "text": texts})
         if not first:
             told = told.filter(np.diff(rows, prepend=-1) == 0)
-        joined = told.group_by("row", maintain_order=True).agg(pl.col("text").str.join(separator))
-        return joined["text"]
-
-    def column(self, name: str) -> Values:
-        """Return a column of numbers, NaN where there is none."""
-        return self.bars[name].fill_null(float("nan")).to_numpy()
+        return told.group_by("row", maintain_order=True).agg(pl.col("text").str.join(separator))["text"]
 
 
 def frugal_numbers(numbers: pl.Series) -> pl.Series:
