@@ -25,6 +25,8 @@ from router.errors import ConfigError
 from router.names import nearest
 from router.schema import PRICES
 
+#: The first of the encodings to choose where the very numbers matter.
+LOSSLESS: Final = "csv"
 #: How a target reads that has no value, such as the volume of a bar that has none.
 NOTHING: Final = "null"
 
