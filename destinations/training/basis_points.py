@@ -66,7 +66,7 @@ def read_relative(number: float, example: Mapping[str, Any], options: TrainingOp
             return close + abs(close) * number / 10_000
         case "volume" if options.has_volume:
             volumes = [bar["volume"] for bar in (*example["context"], example["current"])]
-            known = [volume for volume in volumes if volume is not None]
+            known: list[float] = [volume for volume in volumes if volume is not None]
             return sum(volume / len(known) for volume in known) * number / 100
         case _:
             return number

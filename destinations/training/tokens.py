@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -38,17 +40,19 @@ def counted_by(tokenizer: Path) -> Count:
         ConfigError: `package.missing` without the library `tokenizers`; `tokenizer.file`, if that is none.
     """
     try:
-        from tokenizers import Tokenizer
+        library = import_module("tokenizers")
     except ImportError as error:
-        message = (
-            "needs the library of that name: pip install tokenizers, or leave the option out for an estimate"
-        )
+        message = "is not installed: pip install tokenizers, or leave --tokenizer out for an estimate"
         raise ConfigError("package.missing", "tokenizers", message) from error
     try:
-        loaded = Tokenizer.from_file(str(tokenizer))
+        loaded = library.Tokenizer.from_file(str(tokenizer))
     except Exception as error:  # the library raises nothing narrower
-        message = f"is not a tokenizer.json that can be read: {error}"
+        message = f"is no tokenizer.json of a model: {error}"
         raise ConfigError("tokenizer.file", str(tokenizer), message) from error
     loaded.no_truncation()
     loaded.no_padding()
-    return lambda texts: pl.Series(map(len, loaded.encode_batch_fast(texts.to_list())), dtype=pl.Int64)
+    return partial(_counted, loaded)
+
+
+def _counted(tokenizer: Any, texts: pl.Series) -> pl.Series:
+    return pl.Series([len(found) for found in tokenizer.encode_batch(texts.to_list())], dtype=pl.Int64)
