@@ -39,8 +39,8 @@ the sources named above hold for what was made of them.
 """
 
 _STYLES: Final = {
-    "raw": "Every column is here. Those that look later than `as_of` are the target, `label_end`, `quality_min`"
-    " and the flags of the label and of revisions: none of them is for a model's eyes.",
+    "raw": "Every column is here. Those that look later than `as_of` are the target, `label_end`, "
+    "`quality_min` and the flags of the label and of revisions: none of them is for a model's eyes.",
     "prompt_completion": "It is two texts, `prompt` and `completion`, as TRL's trainers take them.",
     "messages": "It is a conversation, `messages`, as chat trainers take it.",
     "series": "It is a series, `start`, `target` and `item_id`, as GluonTS and Chronos take it.",
@@ -136,9 +136,9 @@ def _example(options: TrainingOptions) -> str:
     window, horizon = options.context_window, options.horizon
     later = "the next bar" if horizon == 1 else f"the bar {horizon} bars later"
     return (
-        f"An example is {window} neighbouring bars of one series, the last of which is the current one, and a "
-        f"target that comes from {later}: {_target(options.target_column)}. The context, the current bar and "
-        "the scale know nothing that happened after the current bar had ended, which is `as_of`."
+        f"An example is {window} neighbouring bars of one series, the last of which is the current one, and "
+        f"a target that comes from {later}: {_target(options.target_column)}. The context, the current bar "
+        "and the scale know nothing that happened after the current bar had ended, which is `as_of`."
     )
 
 
@@ -175,8 +175,8 @@ def _purged(facts: Facts) -> str:
     embargo = facts.options.embargo
     apart = f", or begin less than {embargo:,.0f} seconds after one" if embargo else ""
     return (
-        f"Splits are cut by time, over all series at once. {facts.manifest.purged:,} examples whose bars or target "
-        f"lie across the end of a split{apart} are in none of them."
+        f"Splits are cut by time, over all series at once. {facts.manifest.purged:,} examples whose bars or "
+        f"target lie across the end of a split{apart} are in none of them."
     )
 
 

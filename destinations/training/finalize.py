@@ -11,20 +11,18 @@ from pathlib import Path
 
 from destinations.dataset import whole_number
 from destinations.training.card import Facts, card
-from destinations.training.manifest import MANIFEST, Manifest, Recipe, read_manifest
+from destinations.training.encodings import encoding_of
+from destinations.training.manifest import MANIFEST, RAW, Manifest, Recipe, read_manifest
 from destinations.training.options import FORMATS, PURGED
 from destinations.training.parts import TrainingParts
 from destinations.training.publish import CARD, held, making, write_synced
 from destinations.training.raw_rows import indicator_names, raw_rows
 from destinations.training.shards import Plan, SplitWriter, rows_per_group, rows_per_shard
 from destinations.training.spans import Spans
-from destinations.training.styles import encoding_of, render, style_of
+from destinations.training.styles import render, style_of
 from router.check_numbers import shown
 from router.errors import ConfigError
 from router.names import nearest
-
-#: The style that keeps every column.
-RAW = "raw"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from router.errors import ConfigError
 MANIFEST: Final = "manifest.json"
 #: The folder of the shards.
 DATA: Final = "data"
+#: The style of rows that keeps every column of an example.
+RAW: Final = "raw"
 
 
 @dataclass(frozen=True, slots=True)

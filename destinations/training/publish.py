@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from destinations.root import Root
-from destinations.training.manifest import DATA, MANIFEST, Manifest, read_manifest
+from destinations.training.manifest import DATA, MANIFEST, read_manifest
 from router.errors import ConfigError
 
 #: The dataset card, which the Hub and `load_dataset` read.
@@ -71,7 +71,7 @@ def settle(folder: Path) -> None:
             _exchange(folder)
         for name in (CARD, MANIFEST):
             with suppress(FileNotFoundError):  # whoever was killed had come so far
-                os.replace(complete / name, folder / name)
+                (complete / name).replace(folder / name)
             _sync(folder)
     _remove(complete)
     _remove(folder / _MADE)
@@ -111,8 +111,8 @@ def _exchange(folder: Path) -> None:
 def _refuse_foreign(folder: Path) -> None:
     data, old = folder / DATA, read_manifest(folder)
     known = {shard.name for shard in old.shards} if old is not None else set()
-    found = [f"{DATA}/{name}" for name in os.listdir(data)] if data.is_dir() else []
-    if foreign := sorted(set(found) - known):
+    found = {f"{DATA}/{file.name}" for file in data.iterdir()} if data.is_dir() else set()
+    if foreign := sorted(found - known):
         message = (
             f"{foreign[0]} is no shard of a finished training set: move it away, since {DATA} is replaced"
         )

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from destinations.training.styles import encode_lines
 from destinations.training.manifest import DATA, Shard, sha256_of
+from destinations.training.styles import encode_lines
 from router.errors import ConfigError
 
 #: Bars rendered at once, and in a row group: enough to compress well, few enough to stream.
