@@ -215,7 +215,7 @@ def _flags(bars: Sequence[Mapping[str, Any]], about: str) -> list[str]:
 
 
 def _jumps(before: float, close: float) -> bool:
-    return before > 0 and not 0.7 < close / before < 1 / 0.7
+    return before > 0 and close > 0 and (close <= 0.7 * before or before <= 0.7 * close)
 
 
 def _id(current: Mapping[str, Any], options: TrainingOptions) -> str:

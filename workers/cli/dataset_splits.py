@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from destinations.training.splits import Leak, Span, Splits, look_at
+from destinations.training.apart import Leak, Span, Splits, look_at
 from workers.cli import screen
 from workers.cli.dataset import dataset_app
 from workers.cli.dataset_finalize import Folder
@@ -33,7 +33,7 @@ def splits(
     """Show the splits of a training set: how many examples, and over what times.
 
     With --check: of every two splits the last label of the earlier, and the embargo after it, end before the
-    first bar of the later begins, over all symbols; otherwise the examples are named, and the command exits 1.
+    first bar of the later begins, over all symbols; otherwise the examples are named, and it exits 1.
     """
     found = look_at(folder)
     if json:
