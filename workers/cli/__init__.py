@@ -7,7 +7,21 @@ import sys
 import typer
 
 from router.errors import CandlefleetError
-from workers.cli import bury, check, dataset, explain, fleet, flush, letters, maintain, routes, send, show
+from workers.cli import (
+    bury,
+    check,
+    dataset,
+    dataset_finalize,
+    dataset_splits,
+    explain,
+    fleet,
+    flush,
+    letters,
+    maintain,
+    routes,
+    send,
+    show,
+)
 
 app = typer.Typer(
     name="candlefleet",
@@ -18,6 +32,8 @@ app = typer.Typer(
 )
 for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
     _module.register(app)
+for _of_dataset in (dataset_finalize, dataset_splits):
+    _of_dataset.register(app)
 
 
 def main() -> None:
