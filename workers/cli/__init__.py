@@ -12,6 +12,7 @@ from workers.cli import (
     check,
     dataset,
     dataset_finalize,
+    dataset_lint,
     dataset_splits,
     explain,
     fleet,
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
     _module.register(app)
-for _of_dataset in (dataset_finalize, dataset_splits):
+for _of_dataset in (dataset_finalize, dataset_splits, dataset_lint):
     _of_dataset.register(app)
 
 
