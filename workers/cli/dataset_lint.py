@@ -150,21 +150,22 @@ def _findings(found: Linted) -> Iterator[str]:
         )
     if one.untold:
         yield (
-            f"[red]✗ untold[/] {screen.number(one.untold)} of {examples} examples end with a close of zero, or "
-            f"have no volume: nothing can be told against that in {found.encoding}"
+            f"[red]✗ untold[/] {screen.number(one.untold)} of {examples} examples end with a close of zero, "
+            f"or have no volume: nothing can be told against that in {found.encoding}"
         )
 
 
 def _ways_out(found: Linted, folder: Path) -> Iterator[str]:
     window = found.windows.get(found.encoding)
     if found.fits:
+        longest = screen.number(found.lengths[found.fits].longest)
         yield (
-            f"→ {found.fits} fits, the longest has {screen.number(found.lengths[found.fits].longest)} tokens: "
+            f"→ {found.fits} fits, the longest has {longest} tokens: "
             f"candlefleet dataset finalize {screen.word_for_word(str(folder))} --style {found.best_style} "
             f"--encoding {found.fits}"
         )
     if window:
         yield f"→ {found.encoding} fits with context_window={window}: write a dataset of its own with it"
     if not found.fits and not window:
-        longest = min(one.longest for one in found.lengths.values())
-        yield f"→ nothing fits: take max_length={longest} or more, if the model and its memory allow it"
+        least = min(one.longest for one in found.lengths.values() if not one.untold)
+        yield f"→ nothing fits: take max_length={least} or more, if the model and its memory allow it"
