@@ -19,6 +19,7 @@ from router.errors import ConfigError
 from tests.finished_sets import (
     SPLITS,
     card_of,
+    data_of,
     finish,
     in_split,
     make_options,
