@@ -66,8 +66,8 @@ def read_relative(number: float, example: Mapping[str, Any], options: TrainingOp
             return close + abs(close) * number / 10_000
         case "volume" if options.has_volume:
             volumes = [bar["volume"] for bar in (*example["context"], example["current"])]
-            known = [volume for volume in volumes if volume is not None]
-            return sum(known) / len(known) * number / 100
+            known: list[float] = [volume for volume in volumes if volume is not None]
+            return sum(volume / len(known) for volume in known) * number / 100
         case _:
             return number
 
@@ -82,13 +82,14 @@ def _percent(volumes: Values, mean: Values) -> Values:
         return volumes / mean * 100
 
 
-# Of each example that of its bars; NaN where none has a volume.
+# Of each example that of its bars; NaN where none has a volume. Divided first: a sum may be too large.
 def _mean_volumes(windows: Windows) -> Values:
     volumes = windows.column("volume")
     known = ~np.isnan(volumes)
     with np.errstate(all="ignore"):
-        total = np.add.reduceat(np.where(known, volumes, 0.0), windows.firsts)
-        mean: Values = total / np.add.reduceat(known.astype(np.float64), windows.firsts)
+        count = np.add.reduceat(known.astype(np.float64), windows.firsts)
+        shares = np.where(known, volumes, 0.0) / np.repeat(count, windows.lengths)
+        mean: Values = np.add.reduceat(shares, windows.firsts)
         return mean
 
 

@@ -128,13 +128,18 @@ def encode_csv(windows: Windows, options: TrainingOptions) -> pl.Series:
 
 def _csv(windows: Windows, indicators: tuple[str, ...]) -> pl.Series:
     names = [name for name in ("timestamp", *PRICES, "volume") if name in windows.bars.columns]
-    columns = [iso_times(windows.bars["timestamp"])]
+    columns = [_frugal_times(windows.bars["timestamp"])]
     columns += [frugal_numbers(windows.bars[name]) for name in names[1:]]
     if indicators:
         columns += _lookups(windows, indicators)
     header = ",".join([*names, *(_quoted(f"indicators.{name}") for name in indicators)])
     lines = pl.select(pl.concat_str([c.fill_null("") for c in columns], separator=",")).to_series()
     return header + "\n" + windows.joined(lines, "\n")
+
+
+# A day is its date, a minute ends with Z; ISO 8601 allows both.
+def _frugal_times(times: pl.Series) -> pl.Series:
+    return iso_times(times).str.strip_suffix("T00:00:00+00:00").str.replace(r"(:00)?\+00:00$", "Z")
 
 
 def _lookups(windows: Windows, names: tuple[str, ...]) -> list[pl.Series]:

@@ -111,11 +111,12 @@ def _as_pairs(examples: pa.Table, encoding: Encoding, options: TrainingOptions) 
 
 def _as_messages(examples: pa.Table, encoding: Encoding, options: TrainingOptions) -> pa.Table:
     asked, told = _texts(examples, encoding, options)
-    said = {"system": pl.lit(system(options)), "user": asked, "assistant": told}
+    frame = pl.DataFrame({"user": asked, "assistant": told}).with_columns(system=pl.lit(system(options)))
     messages = [
-        pl.struct(pl.lit(role).alias("role"), content.alias("content")) for role, content in said.items()
+        pl.struct(pl.lit(role).alias("role"), pl.col(role).alias("content"))
+        for role in ("system", "user", "assistant")
     ]
-    return _table([pl.select(pl.concat_list(messages)).to_series()], _MESSAGES)
+    return _table([frame.select(pl.concat_list(messages).alias("messages"))["messages"]], _MESSAGES)
 
 
 def _table(columns: Sequence[pl.Series], schema: pa.Schema) -> pa.Table:
