@@ -113,12 +113,19 @@ def _owners(before: Path) -> tuple[dict[str, Any], str]:
         return {}, _LICENCE
     text = before.read_text(encoding="utf-8", errors="replace")
     found = _FRONT.match(text)
-    try:
-        fields = yaml.safe_load(found[1] or "") if found else {}
-    except yaml.YAMLError as error:
-        raise ConfigError("dataset.card", str(before), f"its first lines are not YAML: {error}") from error
     _, line, words = text.partition(YOURS + "\n")
-    return dict(fields or {}), words if line else text[found.end() if found else 0 :]
+    return _fields(found[1] or "", before) if found else {}, words if line else _FRONT.sub("", text, count=1)
+
+
+def _fields(front: str, path: Path) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(front) or {}
+    except yaml.YAMLError as error:
+        fields = error
+    if not isinstance(fields, dict):
+        message = "what is between its first lines of --- is not YAML of names and values: mend or remove it"
+        raise ConfigError("dataset.card", str(path), message)
+    return fields
 
 
 def _body(facts: Facts) -> Iterable[str]:

@@ -22,8 +22,8 @@ from router.errors import ConfigError
 #: The dataset card, which the Hub and `load_dataset` read.
 CARD: Final = "README.md"
 #: Where a finished set is made, and what that folder is called once it is complete.
-_MADE: Final = ".finalize.making"
-_COMPLETE: Final = ".finalize.complete"
+MADE: Final = ".finalize.making"
+COMPLETE: Final = ".finalize.complete"
 
 
 @contextmanager
@@ -50,13 +50,13 @@ def making(folder: Path) -> Iterator[Path]:
         ConfigError: `dataset.foreign`, if a file would be lost that no finished set has.
     """
     _refuse_foreign(folder)
-    made = folder / _MADE
+    made = folder / MADE
     _remove(made)
     (made / DATA).mkdir(parents=True)
     try:
         yield made
         _sync(made / DATA, made)
-        made.rename(folder / _COMPLETE)
+        made.rename(folder / COMPLETE)
     finally:
         _remove(made)
     settle(folder)
@@ -64,7 +64,7 @@ def making(folder: Path) -> Iterator[Path]:
 
 def settle(folder: Path) -> None:
     """Put in place what was left complete, and remove what was not."""
-    complete = folder / _COMPLETE
+    complete = folder / COMPLETE
     _sync(folder)
     if (new := read_manifest(complete)) is not None:
         if not new.is_whole(folder):
@@ -74,7 +74,7 @@ def settle(folder: Path) -> None:
                 (complete / name).replace(folder / name)
             _sync(folder)
     _remove(complete)
-    _remove(folder / _MADE)
+    _remove(folder / MADE)
 
 
 def write_synced(path: Path, text: str) -> None:
@@ -95,27 +95,26 @@ def _lock(fd: int, folder: Path) -> None:
 
 # Where the system cannot exchange two folders there is none for a moment, but never a wrong one.
 def _exchange(folder: Path) -> None:
-    data, new = folder / DATA, folder / _COMPLETE / DATA
+    data, new = folder / DATA, folder / COMPLETE / DATA
     if data.exists():
         with closing(Root(folder)) as root:
             root.open()
             try:
-                root.exchange(f"{_COMPLETE}/{DATA}", DATA)
+                root.exchange(f"{COMPLETE}/{DATA}", DATA)
             except OSError:
-                data.rename(folder / _COMPLETE / f"{DATA}.old")
+                data.rename(folder / COMPLETE / f"{DATA}.old")
     if new.exists() and not data.exists():
         new.rename(data)
     _sync(folder)
 
 
+# What hides, such as what a file manager leaves, is nobody's work.
 def _refuse_foreign(folder: Path) -> None:
     data, old = folder / DATA, read_manifest(folder)
     known = {shard.name for shard in old.shards} if old is not None else set()
-    found = {f"{DATA}/{file.name}" for file in data.iterdir()} if data.is_dir() else set()
+    found = {f"{DATA}/{file.name}" for file in data.glob("[!.]*")}
     if foreign := sorted(found - known):
-        message = (
-            f"{foreign[0]} is no shard of a finished training set: move it away, since {DATA} is replaced"
-        )
+        message = f"{foreign[0]} is no shard of a finished set: move it away, since {DATA} is replaced"
         raise ConfigError("dataset.foreign", str(folder), message)
 
 
