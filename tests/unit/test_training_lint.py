@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -108,6 +109,49 @@ def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPa
         counted_by(tmp_path / "tokenizer.json")
 
 
+class Letters:
+    """The library's class, of a model that reads letter by letter."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit: int | None = limit
+        self._padded = True
+
+    @classmethod
+    def from_file(cls, path: str) -> Letters:
+        if not Path(path).is_file():
+            raise Exception("No such file or directory (os error 2)")  # noqa: TRY002 (so does the library)
+        return cls(int(Path(path).read_text()))
+
+    def no_truncation(self) -> None:
+        self._limit = None
+
+    def no_padding(self) -> None:
+        self._padded = False
+
+    def encode_batch(self, texts: list[str]) -> list[list[str]]:
+        assert not self._padded
+        return [["<s>", *text][: self._limit] for text in texts]
+
+
+@pytest.fixture
+def letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Install that library, and give the file of a tokenizer that would cut texts off."""
+    monkeypatch.setitem(sys.modules, "tokenizers", SimpleNamespace(Tokenizer=Letters))
+    path = tmp_path / "tokenizer.json"
+    path.write_text("8")
+    return path
+
+
+def test_a_tokenizer_counts_whole_texts_and_what_it_adds(letters: Path):
+    assert counted_by(letters)(pl.Series(["", "a" * 20, "é"])).to_list() == [1, 21, 2]
+    assert counted_by(letters)(pl.Series([], dtype=pl.String)).to_list() == []
+
+
+def test_a_file_that_is_no_tokenizer_is_named(letters: Path):
+    with pytest.raises(ConfigError, match=r"absent.json: is no tokenizer.json of a model: No such file"):
+        counted_by(letters.with_name("absent.json"))
+
+
 # -- what a trainer sees --------------------------------------------------------------------------
 
 
@@ -200,11 +244,11 @@ def test_a_target_that_is_cut_off_fails_and_what_fits_is_said(folder: Path, data
     lines = said.out.splitlines()
     assert [line.split()[0] for line in lines[3:7]] == list(ENCODINGS)
     (cut,) = (line for line in lines if line.startswith("✗"))
-    assert cut.startswith("✗ cut off 59 of 59 examples have more than 900 tokens in json, the longest 3,")
+    assert cut.startswith("✗ cut off 59 of 59 examples have more than 900 tokens in json, the longest 2,")
     assert "TRL's SFTTrainer keeps the start, the target is at the end" in cut
     first, second = (line for line in lines if line.startswith("→"))
     assert first.startswith("→ bps fits, the longest has ")
-    assert first.endswith(f"dataset finalize {folder} --style prompt_completion --encoding bps")
+    assert first.endswith(f" dataset finalize {folder} --style prompt_completion --encoding bps")
     assert second.startswith("→ json fits with context_window=")
 
 
@@ -251,6 +295,16 @@ def test_a_program_gets_the_same_as_json(folder: Path, dataset_lint: Command):
     assert found["lengths"]["json"]["cut"] == found["lengths"]["json"]["examples"] == 59
     assert 2 <= found["lengths"]["json"]["context_window"] < 30
     assert found["lengths"]["bps"]["context_window"] is None
+
+
+def test_tokens_are_counted_by_the_tokenizer_that_is_given(
+    folder: Path, dataset_lint: Command, letters: Path
+):
+    options = ("--encoding", "csv", "--tokenizer", str(letters), "--max-length", "9999")
+    found = json.loads(dataset_lint(folder, *options, "--json").out)
+    assert found["tokens"] == "counted"
+    assert found["lengths"]["csv"]["longest"] > 1024
+    assert "estimated" not in dataset_lint(folder, *options).out
 
 
 def test_examples_across_a_boundary_are_not_looked_at(tmp_path: Path, dataset_lint: Command):
