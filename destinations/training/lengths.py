@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,8 @@ from destinations.training.tokens import Count
 
 #: What the texts of an example need: all else of a row is of no use here.
 COLUMNS: Final = ("symbol", "timeframe", "context", "current", "target", "example_id", "as_of")
+#: Of the examples that are too long so many are kept.
+_KEPT: Final = 16
 #: Tokens that a chat template adds for each message. That of Llama 3 adds most of those in use: 5, and once
 #: some 25 for the date.
 _TEMPLATE: Final = 16
@@ -33,7 +36,7 @@ class Lengths:
         cut: How many have more.
         untold: How many have a target that cannot be told.
         longest: Tokens of the longest.
-        worst: The longest example of each batch that has one too long.
+        worst: Some of those that are too long, with their tokens, the longest first.
     """
 
     most: int
@@ -41,7 +44,7 @@ class Lengths:
     cut: int = 0
     untold: int = 0
     longest: int = 0
-    worst: list[pa.Table] = field(default_factory=list)
+    worst: list[tuple[int, pa.Table]] = field(default_factory=list)
 
     @property
     def fits(self) -> bool:
@@ -61,7 +64,8 @@ class Lengths:
         longest = _most(tokens)
         self.longest = max(self.longest, longest)
         if longest > self.most:
-            self.worst.append(examples.take([tokens.arg_max()]))
+            self.worst.append((longest, examples.take([tokens.arg_max()])))
+            self.worst = sorted(self.worst, key=itemgetter(0), reverse=True)[:_KEPT]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,11 @@ def lint(examples: Examples, ruler: Ruler, trainer: Trainer, style: str, encodin
 def _windows(examples: Examples, ruler: Ruler, lengths: dict[str, Lengths]) -> dict[str, int]:
     found = {name: ruler.options.context_window for name, one in lengths.items() if one.cut}
     cut = dict(lengths)
-    while long := {name: pa.concat_tables(one.worst) for name, one in cut.items() if one.cut}:
-        found |= {name: ruler.window_for(worst, name, found[name]) for name, worst in long.items()}
-        cut = ruler.measure(examples(), {name: found[name] for name in long if found[name]})
+    while cut := {name: one for name, one in cut.items() if one.cut}:
+        for name, one in cut.items():
+            worst = pa.concat_tables(table for _, table in one.worst)
+            found[name] = ruler.window_for(worst, name, found[name])
+        cut = ruler.measure(examples(), {name: found[name] for name in cut if found[name]})
     return found
 
 

@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from destinations.training.encodings import ENCODINGS
+from destinations.training.finalize import finalize, recipe_of
 from destinations.training.lengths import Ruler, shortened
 from destinations.training.lint import Linted, lint
 from destinations.training.options import TrainingOptions
+from destinations.training.parts import TrainingParts
 from destinations.training.styles import render
 from destinations.training.tokens import counted_by, estimated_tokens
 from destinations.training.trainers import TRAINERS, trainer_of
@@ -305,6 +307,17 @@ def test_tokens_are_counted_by_the_tokenizer_that_is_given(
     assert found["tokens"] == "counted"
     assert found["lengths"]["csv"]["longest"] > 1024
     assert "estimated" not in dataset_lint(folder, *options).out
+
+
+def test_a_finished_set_is_looked_at_as_it_was_finished(folder: Path, dataset_lint: Command):
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts, style="messages", encoding="csv"))
+    found = json.loads(dataset_lint(folder, "--max-length", "9999", "--json").out)
+    assert (found["clean"], found["style"], found["encoding"]) == (True, "messages", "csv")
+    finalize(parts, recipe_of(parts))
+    said = dataset_lint(folder, "--max-length", "9999")
+    assert said.code == 1
+    assert "✗ not read TRL's SFTTrainer reads prompt_completion and messages, not raw" in said.out
 
 
 def test_examples_across_a_boundary_are_not_looked_at(tmp_path: Path, dataset_lint: Command):
