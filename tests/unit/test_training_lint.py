@@ -233,11 +233,15 @@ def test_an_unknown_trainer_is_refused_with_the_nearest():
 # -- the command ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["jsonl", "parquet"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     """Give a training set of 30 bars an example."""
-    options = make_options(format=request.param, splits={"train": "2024-03-01", "test": None})
-    return write_dataset(tmp_path / "set", make_examples(make_bars(120), options), options)
+    return make_set(tmp_path / "set")
+
+
+def make_set(folder: Path, **changes: Any) -> Path:
+    options = make_options(splits={"train": "2024-03-01", "test": None}, **changes)
+    return write_dataset(folder, make_examples(make_bars(120), options), options)
 
 
 def test_a_target_that_is_cut_off_fails_and_what_fits_is_said(folder: Path, dataset_lint: Command):
@@ -307,6 +311,11 @@ def test_tokens_are_counted_by_the_tokenizer_that_is_given(
     assert found["tokens"] == "counted"
     assert found["lengths"]["csv"]["longest"] > 1024
     assert "estimated" not in dataset_lint(folder, *options).out
+
+
+def test_parquet_and_json_lines_are_measured_alike(folder: Path, tmp_path: Path, dataset_lint: Command):
+    parquet = make_set(tmp_path / "parquet", format="parquet")
+    assert dataset_lint(parquet, "--json").out == dataset_lint(folder, "--json").out
 
 
 def test_a_finished_set_is_looked_at_as_it_was_finished(folder: Path, dataset_lint: Command):
