@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from destinations.redis_stream import RedisStreamDestination
     from destinations.routes_file import load_routes, load_routes_file
     from destinations.sql import SQLDestination
+    from destinations.training.destination import LLMTrainingDatasetDestination
 
 __all__ = [
     "REGISTRY",
@@ -38,6 +39,7 @@ __all__ = [
     "InfluxDBDestination",
     "JSONLinesDestination",
     "KafkaDestination",
+    "LLMTrainingDatasetDestination",
     "MemoryDestination",
     "ParquetDestination",
     "RabbitMQDestination",
@@ -58,6 +60,7 @@ REGISTRY: Final[dict[str, str]] = {
     "influxdb": "destinations.influxdb:InfluxDBDestination",
     "jsonl_file": "destinations.jsonl_file:JSONLinesDestination",
     "kafka": "destinations.kafka:KafkaDestination",
+    "llm_dataset": "destinations.training.destination:LLMTrainingDatasetDestination",
     "memory": "destinations.memory:MemoryDestination",
     "parquet": "destinations.parquet:ParquetDestination",
     "rabbitmq": "destinations.rabbitmq:RabbitMQDestination",

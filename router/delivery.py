@@ -12,10 +12,11 @@ from router.batch import PointBatch
 from router.conditions import said
 from router.errors import TerminalError
 from router.matching import Matches
+from router.preparing import Stage, prepare
 from router.route import Destination, Route
 from router.rows import Rows
+from router.series import History
 from router.table import RouteTable
-from router.transforms import apply_transform
 
 Refusals = Iterable[tuple[int, str]]
 
@@ -37,7 +38,8 @@ def error_entries(route_id: str, kind: str, destination: str, refusals: Refusals
 
     Args:
         route_id: The route whose rows they are.
-        kind: ``condition_error``, ``validation_error``, ``transform_error`` or ``destination_error``.
+        kind: ``condition_error``, ``validation_error``, ``transform_error``, ``late_error`` or
+            ``destination_error``.
         destination: The name of the route's destination.
         refusals: Row and message of each.
     """
@@ -62,6 +64,7 @@ class DirectDelivery:
     def __init__(self) -> None:
         self._lock = RLock()
         self._opened: dict[int, Destination] = {}
+        self._windows: dict[tuple[str, Stage], History] = {}
 
     def deliver(
         self, batch: PointBatch, matches: Matches, table: RouteTable, context: Mapping[str, Any]
@@ -86,14 +89,23 @@ class DirectDelivery:
 
     def _deliver_route(self, route: Route, batch: PointBatch, rows: Rows, name: str) -> list[dict[str, Any]]:
         selected = batch.filter(Rows.all(len(batch)).within(rows)).for_route(route.route_id)
-        transformed = apply_transform(route, selected)
+        prepared = prepare(route, selected, lambda stage, _: self._recalled(route, stage))
+        transformed = prepared.transformed
         failed = ((int(rows.positions[row]), message) for row, message in transformed.failed)
+        late = ((int(rows.positions[row]), message) for row, message in prepared.late)
         left = rows.positions[transformed.rows.positions]
         refused = ((int(left[row]), message) for row, message in self._write_all(route, transformed.batch))
-        return [
+        entries = [
+            *error_entries(route.route_id, "late_error", name, late),
             *error_entries(route.route_id, "transform_error", name, failed),
             *error_entries(route.route_id, "destination_error", name, refused),
         ]
+        for window in prepared.windows:
+            self._windows[route.route_id, window.stage] = window.placed.after()
+        return entries
+
+    def _recalled(self, route: Route, stage: Stage) -> History:
+        return self._windows.get((route.route_id, stage), History.empty())
 
     def _write_all(self, route: Route, batch: PointBatch) -> Iterator[tuple[int, str]]:
         size = route.batch_size or max(len(batch), 1)

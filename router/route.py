@@ -24,6 +24,8 @@ from router.show_routes import route_html
 DEFAULT_ROUTE_ID: Final = "default"
 #: Most points of one write, which is held in memory whole.
 MOST_BATCH_SIZE: Final = 1_000_000
+#: Most seconds that a bar may come behind the newest of its series: ten years.
+MOST_LATENESS: Final = 315_576_000
 #: Seconds a point waits for its batch to fill when a route has a batch_size and names no batch_timeout.
 DEFAULT_BATCH_TIMEOUT: Final = 5.0
 
@@ -85,6 +87,7 @@ _RANGES: Final = {
     "retry_delay": _Range(0, optional=False),
     "rate_limit": _Range(0, above=True),
     "max_owed": _Range(1, whole=True),
+    "allowed_lateness": _Range(0, highest=MOST_LATENESS),
 }
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "name": (str,),
@@ -122,6 +125,9 @@ class Route:
         max_owed: Points this route may owe; None: the fleet's limit.
         at_max_owed: What happens above that: ``busy``, senders are told to wait, or ``dead_letter``, its
             oldest points become dead letters on disk.
+        allowed_lateness: Seconds that a bar may come behind the newest of its series, where transform or
+            destination need the bars before: later ones are dead letters. None: that of the destination,
+            else 0.
 
     Raises:
         ConfigError: A field is missing (``required``), misspelt (``unknown_field``), of another kind
@@ -145,6 +151,7 @@ class Route:
     rate_limit: float | None = None
     max_owed: int | None = None
     at_max_owed: str = "busy"
+    allowed_lateness: float | None = None
     compiled: Condition = field(init=False)  #: the condition as it is evaluated
 
     def __new__(cls, *_args: object, **given: object) -> Self:
@@ -168,12 +175,14 @@ class Route:
             self.batch_timeout = DEFAULT_BATCH_TIMEOUT
         self.compiled = compile_condition(self.condition, f"{self.route_id}.condition")
 
-    # A destination's own batch_size and flush_interval are this route's policy where it names none.
+    # A destination's own options are this route's policy where it names none.
     def _adopt_policy(self) -> None:
         if self.batch_size is None:
             self.batch_size = getattr(self.destination, "batch_size", None)
         if self.batch_timeout is None:
             self.batch_timeout = getattr(self.destination, "flush_interval", None)
+        if self.allowed_lateness is None:
+            self.allowed_lateness = getattr(self.destination, "allowed_lateness", None)
 
     def __setattr__(self, name: str, value: object) -> None:
         if "compiled" in self.__dict__ and name != "enabled":

@@ -88,7 +88,7 @@ class DataRouter:
             ``routed``: points that matched at least one route; ``routes_matched``: points by route;
             ``skipped``: points that matched none, which go to the default destination; ``errors``:
             entries of route_id, type (``validation_error``, ``condition_error``, ``transform_error``,
-            ``destination_error``), error, destination, rows (positions in `data_points`).
+            ``late_error``, ``destination_error``), error, destination, rows (positions in `data_points`).
 
         Raises:
             TypeError: `data_points` is none of these.

@@ -134,24 +134,19 @@ class Placed:
     changes: Sequence[WindowChange]
     pieces: Sequence[Piece]
 
-    def after(self, history: History) -> History:
+    def after(self) -> History:
         """Return the windows as the rows leave them; series they have no bar of stay as they are."""
-        changed = pl.DataFrame(
-            [change.series for change in self.changes], schema=dict.fromkeys(SERIES, pl.String), orient="row"
-        )
-        windows = [history.frame.join(changed, on=SERIES, how="anti")]
-        held = self.bars[: self.known].with_row_index("at")
+        held = self.bars[: self.known].with_row_index("at").group_by(SERIES, maintain_order=True).agg("at")
+        windows = {tuple(series): np.array(at, dtype=np.int64) for *series, at in held.rows()}
+        ordinals = self.bars[ORDINAL].cast(pl.Int64).fill_null(-1).to_numpy().copy()
         for change in self.changes:
-            source, symbol, timeframe = change.series
-            ours = (
-                (pl.col("source") == source)
-                & (pl.col("symbol") == symbol)
-                & (pl.col("timeframe") == timeframe)
-            )
-            old = held.filter(ours).drop("at")
-            added = self.bars[change.added].with_columns(_nullable(change.ordinals))
-            windows.append(pl.concat([old[: len(old) - change.dropped], added])[-change.kept :])
-        return History(pl.concat(windows))
+            old = windows.get(change.series, np.empty(0, dtype=np.int64))
+            windows[change.series] = np.append(old[: len(old) - change.dropped], change.added)[-change.kept :]
+            ordinals[change.added] = change.ordinals
+        kept = np.concatenate([np.empty(0, dtype=np.int64), *windows.values()])
+        counted = pl.Series(ORDINAL, ordinals[kept])
+        numbers = counted.set(counted < 0, None).cast(pl.UInt32)
+        return History(self.bars[kept].with_columns(numbers))
 
 
 class Standing:
@@ -199,7 +194,3 @@ class Standing:
         found = np.full(len(self.placed.bars) - self.placed.known, -1, dtype=np.int64)
         found[self.rows] = np.arange(len(self.rows))
         return found
-
-
-def _nullable(ordinals: Places) -> pl.Series:
-    return pl.Series(ORDINAL, [None if n < 0 else n for n in ordinals.tolist()], dtype=pl.UInt32)

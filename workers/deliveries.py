@@ -6,20 +6,24 @@ import logging
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
+import polars as pl
 from ulid import ULID
 
 from router.errors import ConfigError, TerminalError, UnavailableError
+from router.preparing import Stage, prepare
 from router.route import Route
+from router.series import History
 from router.table import RouteTable
-from router.transforms import apply_transform
 from workers import holder
 from workers.keeper import Keeper
 from workers.letters import letters_for, missing, said
 from workers.open_destinations import OpenDestinations
 from workers.outcome import Outcome, Sums
 from workers.records import Claim, Nudge, Rest, Settlement
+from workers.series import decode_windows, series_in, window_name
 from workers.store import Store
 
 logger = logging.getLogger(__name__)
@@ -99,11 +103,15 @@ class Deliveries:
             if claim.silent > MOST_SILENT:
                 return self._settle_poison(claim, closes=closes)
             route, batch = self._table.route(claim.route_id), self._store.load(claim)
-            transformed = apply_transform(route, batch)
-            written = self.destinations.write(
-                self._table, claim.route_id, transformed.batch, route.write_size
-            )
-            return self._conclude(route, Outcome(claim, batch, transformed, written), closes=closes)
+            prepared = prepare(route, batch, partial(self._recall, claim.route_id))
+            points = prepared.transformed.batch
+            written = self.destinations.write(self._table, claim.route_id, points, route.write_size)
+            return self._conclude(route, Outcome(claim, batch, prepared, written), closes=closes)
+
+    def _recall(self, route_id: str, stage: Stage, frame: pl.DataFrame) -> History:
+        series = series_in(frame)
+        names = [window_name(stage, one) for one in series]
+        return decode_windows(series, self._store.windows(route_id, names))
 
     def _conclude(self, route: Route, outcome: Outcome, *, closes: bool) -> int:
         claim, error = outcome.claim, outcome.written.error
@@ -189,6 +197,7 @@ class Deliveries:
             dropped=sums.dropped,
             letters=sums.letters,
             rest=rest,
+            windows=sums.windows,
             destination=destination,
             error=error,
         )

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from router.batch import PointBatch
 from router.errors import DecodeError
 from router.matching import Matches, combine, match
+from router.preparing import needs_history
 from router.route import Route
 from router.rows import Rows
 from router.table import RouteTable
@@ -243,7 +244,7 @@ class Journey:
 
 def is_ordered(route: Route) -> bool:
     """Return whether a route's points must arrive in order of acceptance, as most destinations ask."""
-    return bool(getattr(route.destination, "ordered", True))
+    return bool(getattr(route.destination, "ordered", True)) or needs_history(route)
 
 
 def _within(rows: Rows, start: int, stop: int) -> Rows:

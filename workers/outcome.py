@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from router.batch import PointBatch
+from router.preparing import Prepared
 from router.rows import Mask
 from router.transforms import Transformed
 from workers.letters import letters_for, missing
 from workers.open_destinations import Written
 from workers.records import Claim, Letter
+from workers.series import encode_changes
 
 
 class Sums(NamedTuple):
-    """How the rows before some row ended."""
+    """How the rows before some row ended, and what that changes in the windows of their route."""
 
     delivered: int
     dropped: int
     letters: list[Letter]
+    windows: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +32,19 @@ class Outcome:
     Attributes:
         claim: The part.
         batch: Its rows as they were loaded.
-        transformed: What the route's transform made of them.
+        prepared: What became of them before they were written.
         written: How far the writes came.
     """
 
     claim: Claim
     batch: PointBatch
-    transformed: Transformed
+    prepared: Prepared
     written: Written
+
+    @property
+    def transformed(self) -> Transformed:
+        """What the route's transform made of them."""
+        return self.prepared.transformed
 
     @property
     def is_cut_short(self) -> bool:
@@ -62,12 +71,15 @@ class Outcome:
         rows = self.transformed.rows.positions
         kept = int((rows < stop).sum())
         failed = [(row, why) for row, why in self.transformed.failed if row < stop]
+        late = [(row, why) for row, why in self.prepared.late if row < stop]
         refused = [(int(rows[at]), why) for at, why in self.written.refused if rows[at] < stop]
         letters = missing(self.claim, self.batch) if stop == self.claim.rows else []
-        for code, found in (("transform", failed), ("destination.refused", refused)):
+        for code, found in (("late", late), ("transform", failed), ("destination.refused", refused)):
             for row, why in found:
                 letters += letters_for(self.claim, self.batch, [row], code, why)
-        return Sums(kept - len(refused), min(stop, len(self.batch)) - kept - len(failed), letters)
+        dropped = min(stop, len(self.batch)) - kept - len(failed) - len(late)
+        changes = [encode_changes(w.stage, w.before(stop)) for w in self.prepared.windows]
+        return Sums(kept - len(refused), dropped, letters, [told for one in changes for told in one])
 
     def buried(self, code: str, why: str, held: Mask) -> Sums:
         """Return how the rows up to the end of the failed write ended if that write is given up.
@@ -84,7 +96,7 @@ class Outcome:
         refused = {int(rows[at]) for at, _ in self.written.refused}
         dead = [row for row in given_up.tolist() if row not in refused]
         letters = letters_for(self.claim, self.batch, dead, code, why)
-        return Sums(sums.delivered - len(dead), sums.dropped, sums.letters + letters)
+        return sums._replace(delivered=sums.delivered - len(dead), letters=sums.letters + letters)
 
     # The row of the part at which some transformed row stands; behind the last there is nothing.
     def _row(self, position: int) -> int:

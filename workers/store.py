@@ -346,6 +346,7 @@ class Store:
         dropped: int = 0,
         letters: Sequence[Letter] = (),
         rest: Sequence[Rest] = (),
+        windows: Sequence[Any] = (),
         destination: str = "",
         error: str = "",
     ) -> Settlement:
@@ -357,6 +358,7 @@ class Store:
             dropped: How many the route's transform dropped.
             letters: Dead letters for the others.
             rest: The rows at the end of the part, in order, as the parts they become.
+            windows: How the windows of the route change by the others, see `workers.series`.
             destination: Which destination took rows, and so answers; empty: none did.
             error: What keeps the rest waiting.
         """
@@ -364,13 +366,22 @@ class Store:
         answer = self._run(
             "settle",
             *(claim.part_id, claim.token, done, delivered, dropped, sum(letter.rows for letter in letters)),
-            *(destination, str(ULID())[-6:], error, json.dumps(rest), FIRST_NUDGE, *pairs(letters)),
+            *(destination, str(ULID())[-6:], error, json.dumps(rest), FIRST_NUDGE),
+            *(len(windows), *windows, *pairs(letters)),
         )
         verdict = answer[0].decode()
         if verdict != "settled":
             return Settlement(verdict, why=answer[1].decode() if answer[1:] else "")
         now, later = (_nudges(claim.route_id, parts) for parts in answer[2:])
         return Settlement(verdict, bool(answer[1]), now, later)
+
+    def windows(self, route_id: str, names: Sequence[str]) -> list[list[bytes]]:
+        """Return the windows of some series of a route, by name; one that was never kept is empty."""
+        with self._translated(), self.redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.lrange(f"{PREFIX}window:{route_id}:{name}", 0, -1)
+            found: list[list[bytes]] = pipe.execute()
+        return found
 
     def split(self, claim: Claim, at: int, *, silent: int = 0) -> Settlement:
         """Replace a part by two, the first of `at` rows; stale if another holds it by now.

@@ -123,9 +123,13 @@ class TrainingOptions:
 
     def to_json(self) -> str:
         """Return them as they are kept with the dataset: one JSON object, the same for equal options."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return them as the arguments of `of` that give them, in JSON types."""
         kept = asdict(self)
         kept["splits"] = {s.name: None if s.until is None else s.until.isoformat() for s in self.splits}
-        return json.dumps(kept, indent=2) + "\n"
+        return kept
 
     @classmethod
     def from_json(cls, text: str) -> Self:

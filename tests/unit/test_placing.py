@@ -102,7 +102,7 @@ def test_placing_is_that_of_a_model_however_the_rows_are_cut(
         placed = place(history, frame, policy)
         found += [(row + start, *event) for row, *event in completed(placed)]
         found_late += [row + start for row in placed.late]
-        history = placed.after(history)
+        history = placed.after()
         start += len(frame)
     assert found == expected
     assert found_late == late
@@ -122,7 +122,7 @@ def test_bars_are_counted_from_the_last_gap(at: list[int], max_gap: int, cut: in
         counts.append(counts[-1] + 1 if goes_on else 0)
         last = minute
     first = place(History.empty(), bars[:cut], policy)
-    history = first.after(History.empty())
+    history = first.after()
     second = place(history, bars[cut:], policy)
     assert len(history.frame) <= policy.bars
     assert first.ordinals.tolist() + second.ordinals.tolist()[len(history.frame) :] == counts
@@ -182,7 +182,7 @@ def test_windows_hold_no_more_bars_than_asked_for() -> None:
     history = History.empty()
     for start in range(0, 50, 7):
         rows = make_rows(*((minute, 0) for minute in range(start, start + 7)))
-        history = place(history, rows, SeriesPolicy(10)).after(history)
+        history = place(history, rows, SeriesPolicy(10)).after()
     assert minutes(history.frame) == list(range(46, 56))
 
 

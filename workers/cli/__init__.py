@@ -7,7 +7,7 @@ import sys
 import typer
 
 from router.errors import CandlefleetError
-from workers.cli import bury, check, explain, fleet, flush, letters, maintain, routes, send, show
+from workers.cli import bury, check, dataset, explain, fleet, flush, letters, maintain, routes, send, show
 
 app = typer.Typer(
     name="candlefleet",
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain):
+for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
     _module.register(app)
 
 

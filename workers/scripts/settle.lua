@@ -1,7 +1,8 @@
 -- Settle the first rows of a part, and make new parts of the others, in order.
 -- ARGV: part, token, rows settled, delivered, dropped, dead, destination that took them (or ''), nonce, what went wrong,
 -- the other parts as JSON [[rows, attempts, silent, wait (s)], …], seconds to the first repeated nudge,
--- then (route, letter) pairs.
+-- how many arguments are of windows: for each its name, how many of its newest bars go, how many it has at most, how
+-- many bars come and these; then (route, letter) pairs.
 -- Whoever wrote a whole part may settle it, since its rows are where they belong; only its holder may split it.
 -- Returns {'settled', 1 if the flush is complete, {part, rows, …} to nudge now, {part, rows, …} that are to wait},
 -- {'stale'}, or {'full', why}: there is no room for the letters.
@@ -11,7 +12,8 @@ local key = P .. 'part:' .. part
 local f = redis.call('HMGET', key, 'route', 'pieces', 'flush', 'ordered', 'since', 'offset', 'token', 'limited')
 local route, flush, ordered, since, offset = f[1], f[3], f[4] == '1', f[5], tonumber(f[6])
 if not route or (#others > 0 and f[7] ~= ARGV[2]) then return {'stale'} end
-local crowd = crowded(12)
+local letters = 13 + tonumber(ARGV[12])
+local crowd = crowded(letters)
 if crowd then return {'full', crowd} end
 
 -- Hand out the pieces of the part, some rows at a time.
@@ -87,6 +89,15 @@ if done > 0 then
   end
 end
 if destination ~= '' then resume(destination, t) end
-bury(12)
+bury(letters)
 weigh(route)
+
+local at = 13
+while at < letters do
+  local window, dropped, kept, bars = P .. 'window:' .. route .. ':' .. ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  redis.call('LTRIM', window, 0, -1 - dropped)
+  for i = at + 4, at + 3 + bars do redis.call('RPUSH', window, ARGV[i]) end
+  redis.call('LTRIM', window, -kept, -1)
+  at = at + 4 + bars
+end
 return {'settled', complete, now_due, later}
