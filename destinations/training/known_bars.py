@@ -102,7 +102,7 @@ class KnownBars:
         return places
 
 
-# Each bar with its series' number, whether it is late, and up to when its series was complete once it had come.
+# Each bar with its series' number, whether it is late, and up to when its series was complete then.
 def _in_time(frame: pl.DataFrame, lateness: int) -> pl.DataFrame:
     time = pl.col("timestamp").to_physical()
     newest = time.cum_max().shift().over(_SERIES)
@@ -116,7 +116,7 @@ def _in_time(frame: pl.DataFrame, lateness: int) -> pl.DataFrame:
 
 def _extents(known: pl.DataFrame, first: Mask) -> dict[Series, tuple[int, int]]:
     starts = np.flatnonzero(first)
-    stops = np.append(starts[1:], len(known))
+    stops = np.append(starts, len(known))[1:]
     names = known[starts].select(_SERIES).rows()
     return dict(zip(names, zip(starts.tolist(), stops.tolist(), strict=True), strict=True))
 
