@@ -52,13 +52,6 @@ class Expected:
         object.__setattr__(self, "_jumps", np.cumsum(bars.jumps))
         object.__setattr__(self, "stands", reached & (turn >= 0) & (turn % options.stride == 0))
 
-    @property
-    def by_arithmetic(self) -> int:
-        """The sum over all runs without a gap of `bars - context_window + 1 - horizon`, by the stride."""
-        lengths = np.bincount(self._begins) if len(self.bars) else np.zeros(0, dtype=np.int64)
-        room = np.maximum(lengths - self.options.span + 1, 0)
-        return int(np.sum(-(-room // self.options.stride)))
-
     def why_not(self, place: int) -> tuple[str, str]:
         """Return the column that cannot be as it must, and why: there is no example for this current bar."""
         options, bars = self.options, self.bars

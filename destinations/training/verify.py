@@ -7,7 +7,7 @@ Nothing of what writes examples is used here: what one must say is worked out an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from operator import itemgetter
 from typing import Final
@@ -22,10 +22,47 @@ from destinations.training.expected import Expected
 from destinations.training.known_bars import KnownBars, Places
 from destinations.training.mismatches import NOTHING, SHOWN, Difference, Mismatch, Verified, shown
 from destinations.training.options import TrainingOptions
+from destinations.training.parts import TrainingParts
+from destinations.training.read_parts import read_part
 from destinations.training.verify_columns import Columns
 from router.schema import IDENTITY
 
 _SERIES: Final = ("source", "symbol", "timeframe")
+
+
+#: Bars in the examples that are compared at once.
+_BARS: Final = 400_000
+
+
+def read_and_verify(verifier: Verifier, parts: TrainingParts, advance: Callable[[int], object]) -> Verified:
+    """Compare all examples of a training set's part files with bars, each file's once it is read.
+
+    Args:
+        verifier: Has taken nothing yet.
+        parts: The files.
+        advance: Told how many examples more were compared.
+
+    Raises:
+        ConfigError: `dataset.part`, if a file cannot be read or holds something else.
+    """
+    room = max(1, _BARS // parts.options.context_window)
+    waiting: list[tuple[str, pa.Table]] = []
+    for part in parts.parts:
+        for table in read_part(part.path, parts.options):
+            waiting.append((part.split, table))
+            if sum(len(one) for _, one in waiting) >= room:
+                advance(_take(verifier, waiting))
+    advance(_take(verifier, waiting))
+    return verifier.verified()
+
+
+# Small files are compared together: most of the time is that of the first example.
+def _take(verifier: Verifier, waiting: list[tuple[str, pa.Table]]) -> int:
+    splits = [pl.Series([split]).new_from_index(0, len(table)) for split, table in waiting]
+    if waiting:
+        verifier.take(pl.concat(splits), pa.concat_tables([table for _, table in waiting]))
+    waiting.clear()
+    return sum(map(len, splits))
 
 
 class Verifier:
@@ -47,11 +84,16 @@ class Verifier:
         self._wrong: dict[str, list[Mismatch]] = {}
         self._noted = 0
 
-    def take(self, split: str, table: pa.Table) -> None:
+    @property
+    def expected(self) -> int:
+        """How many examples the bars have."""
+        return int(self._expected.stands.sum())
+
+    def take(self, splits: pl.Series, table: pa.Table) -> None:
         """Compare some examples.
 
         Args:
-            split: What they are found as.
+            splits: The split that each is found in.
             table: Columns of `TrainingOptions.schema`.
         """
         while len(table):
@@ -59,8 +101,8 @@ class Verifier:
             once = (
                 ids.is_first_distinct() & (pl.Series(at < 0) | pl.Series(at).is_first_distinct())
             ).to_numpy()
-            self._take(split, table.filter(pa.array(once)), at[once])
-            table = table.filter(pa.array(~once))
+            self._take(splits.filter(once), table.filter(pa.array(once)).combine_chunks(), at[once])
+            splits, table = splits.filter(~once), table.filter(pa.array(~once))
 
     def verified(self) -> Verified:
         """Return what came of it, once all examples were taken."""
@@ -70,7 +112,7 @@ class Verifier:
         lists = [*self._wrong.values(), shared, self._missing(missing[:SHOWN])]
         return Verified(
             self._counts(there),
-            int(self._expected.stands.sum()),
+            self.expected,
             len(missing),
             len(self._wrong) + len(shared),
             tuple(one for found in lists for one in found)[:SHOWN],
@@ -83,26 +125,30 @@ class Verifier:
     # -- some examples ------------------------------------------------------------------------
 
     # None of them is of the same id, or of the same current bar, as another.
-    def _take(self, split: str, table: pa.Table, at: Places) -> None:
+    def _take(self, splits: pl.Series, table: pa.Table, at: Places) -> None:
         self._forget(table["example_id"].to_pylist() if self._wrong else ())
         placed = np.flatnonzero(at >= 0)
         standing = placed[self._expected.stands[at[placed]]]
         differences = [
-            *self._strayed(split, table, np.flatnonzero(at < 0)),
+            *self._strayed(splits, table, np.flatnonzero(at < 0)),
             *self._placed(table, placed, at[placed]),
-            *self._compared(split, table, standing, at[standing]),
+            *self._compared(splits, table, standing, at[standing]),
         ]
-        self._found[at[placed]] = self._splits.setdefault(split, len(self._splits))
-        self._note(split, table, differences)
+        for name in splits.unique(maintain_order=True):
+            self._found[at[placed][(splits == name).to_numpy()[placed]]] = self._number(name)
+        self._note(splits, table, differences)
+
+    def _number(self, split: str) -> int:
+        return self._splits.setdefault(split, len(self._splits))
 
     def _forget(self, ids: Iterable[str]) -> None:
         for name in ids:
             self._wrong.pop(name, None)
             self._strays.pop(name, None)
 
-    def _strayed(self, split: str, table: pa.Table, rows: Places) -> Iterator[Difference]:
+    def _strayed(self, splits: pl.Series, table: pa.Table, rows: Places) -> Iterator[Difference]:
         for row in rows.tolist():
-            self._strays[table["example_id"][row].as_py()] = split
+            self._strays[table["example_id"][row].as_py()] = splits[row]
             if _series(table, row) in self._bars.series:
                 why = "no bar of that time that can change no more"
                 yield Difference(row, "current.timestamp", shown(_time(table, row)), why)
@@ -123,18 +169,18 @@ class Verifier:
             yield Difference(row, "example_id", "written again, and not as revised", "there is one")
         self._ids[at] = ids
 
-    def _compared(self, split: str, table: pa.Table, rows: Places, at: Places) -> Iterator[Difference]:
+    def _compared(self, splits: pl.Series, table: pa.Table, rows: Places, at: Places) -> Iterator[Difference]:
         if len(rows):
-            for found in self._columns.differences(split, table.take(pa.array(rows)), at):
+            for found in self._columns.differences(splits.gather(rows), table.take(pa.array(rows)), at):
                 yield found._replace(row=int(rows[found.row]))
 
-    def _note(self, split: str, table: pa.Table, differences: Iterable[Difference]) -> None:
+    def _note(self, splits: pl.Series, table: pa.Table, differences: Iterable[Difference]) -> None:
         for row, *said in sorted(differences, key=itemgetter(0)):
             name = table["example_id"][row].as_py()
             known = self._wrong.setdefault(name, [])
             if self._noted < SHOWN:
                 self._noted += 1
-                known.append(Mismatch(name, split, *_series(table, row), _time(table, row), *said))
+                known.append(Mismatch(name, splits[row], *_series(table, row), _time(table, row), *said))
 
     # -- all of them --------------------------------------------------------------------------
 

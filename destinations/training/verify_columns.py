@@ -47,22 +47,22 @@ class Columns:
         self._expected = expected
         self._options = expected.options
 
-    def differences(self, split: str, table: pa.Table, at: Places) -> Iterator[Difference]:
+    def differences(self, splits: pl.Series, table: pa.Table, at: Places) -> Iterator[Difference]:
         """Yield what some examples say otherwise.
 
         Args:
-            split: What they are found as.
+            splits: The split that each is found in.
             table: Columns of `TrainingOptions.schema`.
             at: Where the current bar of each is.
         """
-        for pair in self._pairs(split, table, at):
+        for pair in self._pairs(splits, table, at):
             for row in np.flatnonzero(pair.differs).tolist():
                 yield Difference(row, pair.column, shown(pair.written[row]), shown(pair.bars[row]))
         yield from self._contexts(table["context"].combine_chunks(), at)
 
-    def _pairs(self, split: str, table: pa.Table, at: Places) -> Iterator[_Pair]:
+    def _pairs(self, splits: pl.Series, table: pa.Table, at: Places) -> Iterator[_Pair]:
         said = self._expected.said(at)
-        yield _pair("split", pl.Series([split]).new_from_index(0, len(at)), said.pop("split"))
+        yield _pair("split", splits, said.pop("split"))
         for column, bars in said.items():
             pair = _pair(column, _column(table, column), bars)
             yield self._rounded(pair, at) if column.startswith("scale.") else pair

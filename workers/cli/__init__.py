@@ -7,7 +7,20 @@ import sys
 import typer
 
 from router.errors import CandlefleetError
-from workers.cli import bury, check, dataset, explain, fleet, flush, letters, maintain, routes, send, show
+from workers.cli import (
+    bury,
+    check,
+    dataset,
+    dataset_verify,
+    explain,
+    fleet,
+    flush,
+    letters,
+    maintain,
+    routes,
+    send,
+    show,
+)
 
 app = typer.Typer(
     name="candlefleet",
@@ -16,7 +29,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
+for _module in (
+    fleet,
+    send,
+    explain,
+    flush,
+    show,
+    check,
+    routes,
+    bury,
+    letters,
+    maintain,
+    dataset,
+    dataset_verify,
+):
     _module.register(app)
 
 
