@@ -23,6 +23,7 @@ CASES: Final = (
     "encoders",
     "datasets",
     "delta",
+    "training",
     "sql",
     "kafka",
     "influxdb",

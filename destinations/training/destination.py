@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import numpy as np
 
 from destinations.compression import Content
 from destinations.filenames import AnyName, FilePlace
 from destinations.files import FileWrite
 from destinations.ledgered import LedgeredDestination
-from destinations.parquet import encode_parquet
 from destinations.part_ledger import PartLedger
 from destinations.records import Durability
 from destinations.root import disk_errors
 from destinations.training.examples import Examples, examples_of
-from destinations.training.lines import encode_lines
+from destinations.training.lines import ExampleLines
 from destinations.training.options import PARTS, SETTINGS, TrainingOptions
-from destinations.training.tables import example_table
+from destinations.training.tables import ExampleTable
 from router.batch import PointBatch
 from router.placing import place
 from router.points import NormalizedDataPoint
-from router.series import History, SeriesPolicy, Standing
+from router.series import History, Places, SeriesPolicy, Standing
 
 #: Bytes that the examples of one file take in memory at most, about.
 _ROOM: Final = 32 << 20
 #: Bytes that a bar takes in a line of JSON, about.
 _BAR: Final = 130
+
+
+class _Encoder(Protocol):
+    def encode(self, some: Places) -> Content: ...
+
+
+_ENCODERS: Final[dict[str, Callable[[Examples, TrainingOptions], _Encoder]]] = {
+    "jsonl": ExampleLines,
+    "parquet": ExampleTable,
+}
 
 
 class LLMTrainingDatasetDestination(LedgeredDestination):
@@ -140,8 +151,9 @@ class LLMTrainingDatasetDestination(LedgeredDestination):
         """
         if batch.standing is None:  # outside a delivery nothing came before
             batch = batch.with_standing(Standing(place(History.empty(), batch.frame, self.history)))
+        writes = self._writer(batch)
         for chunk in batch.chunks(self._most_rows):
-            super().write_batch(chunk)
+            self.ledger.commit(chunk, writes)
 
     def place(self) -> str:
         """Return the dataset's folder."""
@@ -156,23 +168,31 @@ class LLMTrainingDatasetDestination(LedgeredDestination):
         return [FilePlace(self.output_path, AnyName())]
 
     def _writes(self, batch: PointBatch) -> list[FileWrite]:
-        """Return a file of examples for each split that some are of."""
-        assert batch.standing is not None  # `write_batch` sees to it
-        found = examples_of(batch.standing, self.options, self._version(batch.route_id))
-        splits = found.said["split"]
-        return [self._file(name, found[(splits == name).to_numpy()]) for name in splits.unique().sort()]
+        return self._writer(batch)(batch)
 
-    def _file(self, split: str, examples: Examples) -> FileWrite:
-        name = f"split={split}/part.{self.options.format}"
-        return FileWrite(name, self._settings, len(examples), self._encode(examples))
+    # What gives the files of some rows of a batch: a file of examples for each split that some are of.
+    def _writer(self, batch: PointBatch) -> Callable[[PointBatch], list[FileWrite]]:
+        examples = examples_of(_standing(batch).placed, self.options, self._version(batch.route_id))
+        encoder = _ENCODERS[self.options.format](examples, self.options)
+        splits = examples.said["split"].to_numpy()
 
-    def _encode(self, examples: Examples) -> Content:
-        if self.options.format == "jsonl":
-            return encode_lines(examples, self.options)
-        return encode_parquet(example_table(examples, self.options))
+        def writes(rows: PointBatch) -> list[FileWrite]:
+            made = examples.of(_standing(rows).rows)
+            by_split = {name: made[splits[made] == name] for name in sorted(set(splits[made].tolist()))}
+            return [self._file(name, encoder.encode(some), len(some)) for name, some in by_split.items()]
+
+        return writes
+
+    def _file(self, split: str, content: Content, examples: int) -> FileWrite:
+        return FileWrite(f"split={split}/part.{self.options.format}", self._settings, examples, content)
 
     def _version(self, route_id: str | None) -> str:
         return blake2b(f"{route_id}\0{self._settings}".encode(), digest_size=4).hexdigest()
+
+
+def _standing(batch: PointBatch) -> Standing:
+    assert batch.standing is not None  # `write_batch` sees to it
+    return batch.standing
 
 
 def example_lines(
@@ -186,7 +206,6 @@ def example_lines(
         history: The bars before them; None: there are none.
     """
     policy = SeriesPolicy(options.span, max_gap=options.max_gap)
-    placed = place(history or History.empty(), batch.frame, policy)
-    examples = examples_of(Standing(placed), options)
-    lines = encode_lines(examples, options).splitlines()
+    examples = examples_of(place(history or History.empty(), batch.frame, policy), options)
+    lines = ExampleLines(examples, options).encode(np.arange(len(examples))).splitlines()
     return dict(zip(examples.said["example_id"], lines, strict=True))

@@ -12,7 +12,7 @@ import polars as pl
 from destinations.training.options import DIRECTION, NEXT, RETURN, TrainingOptions
 from destinations.training.splits import splits_of
 from router.rows import Mask
-from router.series import ORDINAL, SERIES, Places, Standing
+from router.series import ORDINAL, SERIES, Placed, Places
 from router.steps import STEPS, bar_ends, missing_bars
 
 #: A close that falls to this share of the one before, or rises by it, is as large as a split of 3 to 2.
@@ -29,7 +29,7 @@ class Examples:
     """Some examples, in the order of the rows that completed them.
 
     Attributes:
-        rows: Of each the row of the batch that completed it.
+        rows: Of each the row that completed it, among those placed together.
         bars: The bars they are made of, each once; columns of `FRAME_SCHEMA`.
         first: Of each the place in `bars` where its context begins; it goes on up to `current`.
         current: Of each the place of its current bar.
@@ -45,25 +45,25 @@ class Examples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, some: Mask) -> Examples:
-        return Examples(
-            self.rows[some], self.bars, self.first[some], self.current[some], self.said.filter(some)
-        )
+    def of(self, rows: Places) -> Places:
+        """Return the places of those that some rows completed, in order."""
+        asked = np.zeros(max(self.rows.max(initial=-1), rows.max(initial=-1)) + 1, dtype=np.bool_)
+        asked[rows] = True
+        return np.flatnonzero(asked[self.rows])
 
 
-def examples_of(standing: Standing, options: TrainingOptions, route_version: str = "") -> Examples:
-    """Return the examples that the rows of a batch complete.
+def examples_of(placed: Placed, options: TrainingOptions, route_version: str = "") -> Examples:
+    """Return the examples that rows complete.
 
     A row completes an example when its bar, or one it lets no longer change, is the one that the target
     comes from. A bar that is revised when it just was a target gives its example anew, under its old id.
 
     Args:
-        standing: Where the rows stand among bars before them: at least `options.span` of a series, if it
-            had as many.
+        placed: The rows among the bars before them: at least `options.span` of a series, if it had as many.
         options: What makes an example.
         route_version: What the delivery says of itself.
     """
-    placed, done, back = standing.placed, standing.completed(), options.span - 1
+    done, back = placed.completed, options.span - 1
     counted = placed.ordinals[done.places] - back
     begun = done.places - back >= placed.firsts[done.places]
     done = done[(counted >= 0) & (counted % options.stride == 0) & begun]

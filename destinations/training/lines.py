@@ -3,39 +3,63 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from destinations.training.examples import Examples
 from destinations.training.options import TrainingOptions
+from router.series import Places
 
-_NEWLINE, _COMMA = 10, 44
-_HEAD = ("symbol", "timeframe", "asset_class")
+_NEWLINE: Final = 10
+_COMMA: Final = 44
+#: Before it come the bars; within a JSON text its quotes could not stand like that.
+_AFTER_BARS: Final = b',"target":'
 
 
-def encode_lines(examples: Examples, options: TrainingOptions) -> bytes:
-    """Return one JSON object a line for each example, in order, with the keys of `TrainingOptions.schema`.
+class ExampleLines:
+    """Examples as text, ready to be put together: one JSON object a line, keys as `TrainingOptions.schema`.
 
     Times are ISO 8601 UTC, numbers the shortest text that reads back equal, what is absent is null.
+
+    Args:
+        examples: The examples.
+        options: What they were made with.
     """
-    bars, bar_ends = _lines(bar_columns(examples.bars, options))
-    bars[bar_ends - 1] = _COMMA
-    starts = np.append(0, bar_ends)
-    heads = _pieces(examples.said.select(_HEAD), drop_first=0)
-    rest = [name for name in options.schema().names if name in examples.said.columns and name not in _HEAD]
-    tails = _pieces(examples.said.select(rest), drop_first=1)
-    text = bars.data
-    first, current, after = (
-        starts[places].tolist() for places in (examples.first, examples.current, examples.current + 1)
-    )
-    found: list[bytes | memoryview] = []
-    for head, tail, begin, now, end in zip(heads, tails, first, current, after, strict=True):
-        found += (
-            *(head, b',"context":[', text[begin : now - 1], b'],"current":', text[now : end - 1]),
-            *(b",", tail, b"}\n"),
+
+    def __init__(self, examples: Examples, options: TrainingOptions) -> None:
+        bars, ends = _lines(bar_columns(examples.bars, options))
+        bars[ends - 1] = _COMMA
+        self._bars = bars.data
+        starts = np.append(0, ends)
+        self._first, self._now, self._after = (
+            starts[places] for places in (examples.first, examples.current, examples.current + 1)
         )
-    return b"".join(found)
+        said, ends = _lines(examples.said.select(_said_columns(examples, options)))
+        self._said = said.tobytes()
+        self._starts, self._ends = np.append(0, ends[:-1]) if len(ends) else ends, ends
+
+    def encode(self, some: Places) -> bytes:
+        """Return the lines of the examples at some places, in that order."""
+        bars, said = self._bars, memoryview(self._said)
+        found: list[bytes | memoryview] = []
+        for first, now, after, start, end in zip(
+            *(at[some].tolist() for at in (self._first, self._now, self._after, self._starts, self._ends)),
+            strict=True,
+        ):
+            middle = self._said.index(_AFTER_BARS, start)
+            context, current = bars[first : now - 1], bars[now : after - 1]
+            found += (
+                said[start:middle],
+                b',"context":[',
+                context,
+                b'],"current":',
+                current,
+                said[middle:end],
+            )
+        return b"".join(found)
 
 
 def bar_columns(bars: pl.DataFrame, options: TrainingOptions) -> pl.DataFrame:
@@ -45,17 +69,13 @@ def bar_columns(bars: pl.DataFrame, options: TrainingOptions) -> pl.DataFrame:
     return bars.select("timestamp", "open", "high", "low", "close", *extra)
 
 
+def _said_columns(examples: Examples, options: TrainingOptions) -> list[str]:
+    return [name for name in options.schema().names if name in examples.said.columns]
+
+
 # The lines of a frame, and where each ends.
-def _lines(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _lines(frame: pl.DataFrame) -> tuple[npt.NDArray[np.uint8], Places]:
     out = BytesIO()
     frame.write_ndjson(out)
     text = np.frombuffer(out.getbuffer(), dtype=np.uint8)
     return text, np.flatnonzero(text == _NEWLINE) + 1
-
-
-# Each line without its braces; the first one stays where something is to stand before it.
-def _pieces(frame: pl.DataFrame, *, drop_first: int) -> list[memoryview]:
-    text, ends = _lines(frame)
-    view = text.data
-    starts = np.append(0, ends[:-1]).tolist() if len(ends) else []
-    return [view[start + drop_first : end - 2] for start, end in zip(starts, ends.tolist(), strict=True)]

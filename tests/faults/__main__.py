@@ -135,7 +135,7 @@ def main() -> int:
     asked = _arguments()
     signal.signal(signal.SIGTERM, _stop_in_order)
     say(f"seed {asked.seed}")
-    with tempfile.TemporaryDirectory(prefix="candlefleet-faults-") as folder:
+    with tempfile.TemporaryDirectory(prefix="candlefleet-faults-", ignore_cleanup_errors=True) as folder:
         small_disks = not (asked.short or asked.without)
         suite = Suite(Path(folder), asked.seed, without=asked.without, small_disks=small_disks)
         try:

@@ -11,6 +11,9 @@ from typing import Any
 
 import polars as pl
 
+from destinations.training.destination import example_lines
+from destinations.training.options import PARTS, SETTINGS, TrainingOptions
+from router.admission import admit
 from tests.faults.scene import DRAINED_WITHIN, Scene
 from tests.faults.send_batches import MARKER, START, SYMBOLS, make_bars
 
@@ -23,6 +26,8 @@ FILES = {
 }
 #: Which symbols each route to the recorder takes.
 NOTED = {"notes": range(3), "limited": range(5, 6)}
+#: Which symbols are made into examples of the training set.
+TAUGHT = (1, 6)
 VALUES = ("open", "high", "low", "close", "volume", "asset_class", "timeframe", "source", "symbol")
 
 
@@ -64,6 +69,7 @@ def check(
         rows = _rows(scene.exports / name / source, found)
         dead = [_number(letter) for letter in letters if letter["route_id"] == name]
         _compare(found, name, _of(sent, symbols), rows, dead, ordered=ordered)
+    _compare_examples(found, scene.exports / "training", sent, letters)
     _compare_notes(found, scene.notes / f"{source}.lines", sent, letters, injected)
     _check_letters(found, letters)
     _check_secrets(found, scene, letters)
@@ -129,6 +135,39 @@ def _compare(
 
 def _of(sent: pl.DataFrame, symbols: range) -> pl.DataFrame:
     return sent.filter((pl.col("number") % SYMBOLS).is_in(list(symbols)))
+
+
+# -- the training set: complete, unique, and equal to that of an undisturbed run -----------------
+
+
+def _compare_examples(
+    found: Findings, folder: Path, sent: pl.DataFrame, letters: list[dict[str, Any]]
+) -> None:
+    dead = [_number(letter) for letter in letters if letter["route_id"] == "training"]
+    bars = sent.filter((pl.col("number") % SYMBOLS).is_in(TAUGHT) & ~pl.col("number").is_in(dead))
+    settings = folder / SETTINGS
+    if not len(bars) or not settings.exists():
+        found.say(len(bars), "bars without a training set")
+        return
+    source, wanted = bars["source"][0], dict[str, Any]()
+    options = TrainingOptions.from_json(settings.read_text())
+    for name, line in example_lines(admit(bars.drop("number")).batch, options).items():
+        wanted[name] = json.loads(line)
+    rows = [row for row in _examples(folder, found) if row["source"] == source]
+    held = {row["example_id"]: row | {"route_version": ""} for row in rows}
+    found.lost += found.say(len(wanted.keys() - held.keys()), "examples lost")
+    found.doubled += found.say(len(rows) - len(held), "examples doubled")
+    changed = [name for name in held if held[name] != wanted.get(name)]
+    found.say(len(changed), f"examples that an undisturbed run does not have: {changed[:3]}")
+
+
+def _examples(folder: Path, found: Findings) -> Iterator[dict[str, Any]]:
+    for path in sorted((folder / PARTS).rglob("part-*")):
+        for line in path.read_text().splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                found.wrong.append(f"{path.name} holds what is no example")
 
 
 # -- the recorder: I1, and I2 for copies with one id --------------------------------------------

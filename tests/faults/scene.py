@@ -173,8 +173,8 @@ class Scene:
             for place in (self.exports, self.folder / "redis"):
                 self._stack.enter_context(disks.small_disk(place))
         self.redis = EmbeddedRedis(self.folder, memory=256 << 20)
+        self._stack.callback(self.redis.stop)  # first: who is asked to stop meanwhile leaves no server behind
         self.redis.start()
-        self._stack.callback(self.redis.stop)
         self.proxy = Proxy(urlsplit(self.redis.url).port)
         self._stack.callback(self.proxy.close)
         url = self.redis.url.replace(f":{urlsplit(self.redis.url).port}/", f":{self.proxy.port}/")

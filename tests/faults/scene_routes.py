@@ -7,7 +7,12 @@ import signal
 import threading
 from pathlib import Path
 
-from destinations import CSVDestination, DataDestination, JSONLinesDestination
+from destinations import (
+    CSVDestination,
+    DataDestination,
+    JSONLinesDestination,
+    LLMTrainingDatasetDestination,
+)
 from router import PointBatch, Route, TerminalError, TransientError, UnavailableError
 from tests.faults import broken
 
@@ -182,6 +187,13 @@ routes = [
         destination=notes,
         rate_limit=500,
         retry_delay=0.2,
+    ),
+    Route(
+        route_id="training",
+        condition="symbol IN ('S1', 'S6')",
+        destination=LLMTrainingDatasetDestination(EXPORTS / "training", context_window=5),
+        retry_delay=0.2,
+        max_retries=100,
     ),
     Route(
         route_id="troubled",

@@ -53,7 +53,7 @@ def test_a_suite_that_is_stopped_shows_what_it_found_so_far() -> None:
             if "malformed" in line:
                 stopped.send_signal(signal.SIGTERM)
                 break
-        out, _ = stopped.communicate()
-    assert stopped.returncode == 128 + signal.SIGTERM
+        out, err = stopped.communicate()
+    assert stopped.returncode == 128 + signal.SIGTERM, out + err
     assert "| fault" in out
     assert "stopped during: malformed input" in out
