@@ -11,6 +11,7 @@ from workers.cli import (
     bury,
     check,
     dataset,
+    dataset_leakcheck,
     dataset_verify,
     explain,
     fleet,
@@ -29,21 +30,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _module in (
-    fleet,
-    send,
-    explain,
-    flush,
-    show,
-    check,
-    routes,
-    bury,
-    letters,
-    maintain,
-    dataset,
-    dataset_verify,
-):
+for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
     _module.register(app)
+for _of_dataset in (dataset_verify, dataset_leakcheck):
+    _of_dataset.register(app)
 
 
 def main() -> None:
