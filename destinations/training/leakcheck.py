@@ -46,7 +46,10 @@ KINDS: Final = {
 }
 #: Columns that may say something of the bar that the target comes from.
 _OF_THE_LABEL: Final = {"target", "quality_min", "flags", "label_end"}
-#: What prices after a moment are multiplied by, so that other examples would be built of them.
+_SERIES: Final = ("source", "symbol", "timeframe")
+#: What stands, in bars with other values, for a volume or a score that was 0 or absent.
+_INSTEAD: Final = {"volume": 1.0, "data_quality_score": 0.5}
+#: What positive prices after a moment are multiplied by, so that other examples would be built of them.
 _FACTORS: Final = (0.001,)
 _BOTH_WAYS: Final = (0.001, 1000.0)
 _AS_OF: Final = b'"as_of":"'
@@ -169,15 +172,24 @@ class LeakCheck:
     def _until(self, cut: datetime) -> pl.DataFrame:
         return self._frame.filter(pl.col("end") <= cut)
 
-    # Every value that came after a moment is another one.
+    # All values after a moment are others, and closes are all above what came before, or all below.
     def _changed(self, bars: pl.DataFrame, after: datetime, factor: float) -> pl.DataFrame:
-        def other(name: str, by: float, instead: float) -> pl.Expr:
-            value = pl.col(name)
-            new = pl.when(value.fill_null(0.0) == 0).then(instead).otherwise((value * by).clip(-1e308, 1e308))
-            return pl.when(pl.col("end") > after).then(new).otherwise(value).alias(name)
-
-        prices = [other(name, factor, factor) for name in PRICES]
-        return bars.with_columns(*prices, other("volume", 0.5, 1.0), other("data_quality_score", 0.5, 0.5))
+        later, signed = pl.col("end") > after, pl.col("low").min().over(_SERIES) <= 0
+        far = (
+            1000
+            * (1 + pl.max_horizontal(pl.col(PRICES).abs()).max().over(_SERIES))
+            * (1 if factor > 1 else -1)
+        )
+        prices = [
+            pl.when(signed).then(pl.col(name) + far).otherwise(pl.col(name) * factor) for name in PRICES
+        ]
+        others = [
+            pl.when(pl.col(name) > 0).then(pl.col(name) / 2).otherwise(by) for name, by in _INSTEAD.items()
+        ]
+        return bars.with_columns(
+            pl.when(later).then(value).otherwise(pl.col(name)).alias(name)
+            for name, value in zip((*PRICES, *_INSTEAD), [*prices, *others], strict=True)
+        )
 
     def _built(
         self,
