@@ -35,6 +35,7 @@ def leakcheck(
         str | None,
         typer.Option(metavar="MODULE:FUNCTION", help="What builds them, if it is not the fleet's."),
     ] = None,
+    where: all_bars.Where = None,
     allowed_lateness: all_bars.Lateness = 0.0,
     format: reading.Format = None,
     symbol: reading.Symbol = None,
@@ -57,7 +58,7 @@ def leakcheck(
     constants = {"symbol": symbol, "timeframe": timeframe, "asset_class": asset_class, "source": source}
     words = {"zone": tz, "fold": fold, "unit": unit, "stamp": stamp}
     options, build = read_options(path), _builder(builder)
-    given = all_bars.read_all(bars, format, reading.layout_of(mapping, maps, constants, words))
+    given = all_bars.read_all(bars, format, reading.layout_of(mapping, maps, constants, words), where)
     known = KnownBars.of(given.frame, allowed_lateness)
     check = LeakCheck(known, options, build, cuts_of(known, cuts, seed))
     with screen.counted("building", check.bars, "bars") as advance, screen.aside():

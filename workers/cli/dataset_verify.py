@@ -32,6 +32,7 @@ def register(_app: typer.Typer) -> None:
 def verify(
     path: Folder,
     bars: all_bars.Bars,
+    where: all_bars.Where = None,
     allowed_lateness: all_bars.Lateness = 0.0,
     partial: Annotated[
         bool, typer.Option("--partial", help="Not all bars are delivered yet: missing examples are well.")
@@ -57,7 +58,7 @@ def verify(
     constants = {"symbol": symbol, "timeframe": timeframe, "asset_class": asset_class, "source": source}
     words = {"zone": tz, "fold": fold, "unit": unit, "stamp": stamp}
     parts = TrainingParts.of(path)
-    given = all_bars.read_all(bars, format, reading.layout_of(mapping, maps, constants, words))
+    given = all_bars.read_all(bars, format, reading.layout_of(mapping, maps, constants, words), where)
     verifier = Verifier(KnownBars.of(given.frame, allowed_lateness), parts.options)
     with screen.counted("comparing", verifier.expected, "examples") as advance:
         found = read_and_verify(verifier, parts, advance)
