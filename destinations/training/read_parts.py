@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import pyarrow as pa
 import pyarrow.json as pj
@@ -37,32 +37,32 @@ def read_part(
     schema = pa.schema([field for field in whole if columns is None or field.name in columns])
     read = _parquet if path.suffix == ".parquet" else _lines
     try:
-        for table in read(path, options, schema):
-            yield _table(table, schema)
+        with path.open("rb") as file:
+            for table in read(file, options, schema):
+                yield _table(table, schema)
     except (pa.ArrowException, ValueError, KeyError) as error:
         message = f"is not a part file of this training set, or was damaged: {error}"
         raise ConfigError("dataset.part", str(path), message) from error
 
 
-def _parquet(path: Path, options: TrainingOptions, schema: pa.Schema) -> Iterator[pa.Table]:
-    with pq.ParquetFile(path) as file:
-        if not file.schema_arrow.equals(options.schema()):
-            raise ValueError("its columns are others than dataset.json says")
-        rows = max(1, _BARS // options.context_window)
-        for batch in file.iter_batches(rows, columns=schema.names, use_threads=False):
-            yield pa.Table.from_batches([batch])
+def _parquet(source: IO[bytes], options: TrainingOptions, schema: pa.Schema) -> Iterator[pa.Table]:
+    file = pq.ParquetFile(source)
+    if len(schema) == len(options.schema()) and not file.schema_arrow.equals(schema):
+        raise ValueError("its columns are others than dataset.json says")
+    rows = max(1, _BARS // options.context_window)
+    for batch in file.iter_batches(rows, columns=schema.names, use_threads=False):
+        yield pa.Table.from_batches([batch])
 
 
-def _lines(path: Path, options: TrainingOptions, schema: pa.Schema) -> Iterator[pa.Table]:
+def _lines(source: IO[bytes], options: TrainingOptions, schema: pa.Schema) -> Iterator[pa.Table]:
     whole = len(schema) == len(options.schema())
     parsing = _parsing(schema, "error" if whole else "ignore")
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK) + file.readline():
-            if not block.isspace():
-                reading = pj.ReadOptions(use_threads=False, block_size=len(block))
-                table = pj.read_json(pa.BufferReader(block), reading, parsing)
-                _check_names("a row", table.column_names if whole else schema.names, schema)
-                yield table
+    while block := source.read(_BLOCK) + source.readline():
+        if not block.isspace():
+            reading = pj.ReadOptions(use_threads=False, block_size=len(block))
+            table = pj.read_json(pa.BufferReader(block), reading, parsing)
+            _check_names("a row", table.column_names if whole else schema.names, schema)
+            yield table
 
 
 # Indicators are objects in JSON: their names are found where they are, hence inferred.

@@ -11,7 +11,9 @@ from workers.cli import (
     bury,
     check,
     dataset,
+    dataset_finalize,
     dataset_leakcheck,
+    dataset_splits,
     dataset_verify,
     explain,
     fleet,
@@ -32,7 +34,7 @@ app = typer.Typer(
 )
 for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
     _module.register(app)
-for _of_dataset in (dataset_verify, dataset_leakcheck):
+for _of_dataset in (dataset_finalize, dataset_splits, dataset_verify, dataset_leakcheck):
     _of_dataset.register(app)
 
 
