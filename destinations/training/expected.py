@@ -52,6 +52,15 @@ class Expected:
         object.__setattr__(self, "_jumps", np.cumsum(bars.jumps))
         object.__setattr__(self, "stands", reached & (turn >= 0) & (turn % options.stride == 0))
 
+    def wanted(self, *, purged: bool) -> Mask:
+        """Return where there must be an example, those across a boundary among them or not."""
+        if purged:
+            return self.stands
+        at = np.flatnonzero(self.stands)
+        found = np.zeros(len(self.stands), dtype=np.bool_)
+        found[at[(self._split(at) != PURGED).to_numpy()]] = True
+        return found
+
     def why_not(self, place: int) -> tuple[str, str]:
         """Return the column that cannot be as it must, and why: there is no example for this current bar."""
         options, bars = self.options, self.bars

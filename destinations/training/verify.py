@@ -7,7 +7,7 @@ Nothing of what writes examples is used here: what one must say is worked out an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Final
@@ -34,60 +34,76 @@ _SERIES: Final = ("source", "symbol", "timeframe")
 _BARS: Final = 400_000
 
 
-def read_and_verify(verifier: Verifier, parts: TrainingParts, advance: Callable[[int], object]) -> Verified:
-    """Compare all examples of a training set's part files with bars, each file's once it is read.
+def verify(
+    verifier: Verifier, batches: Iterable[tuple[str, pa.Table]], advance: Callable[[int], object]
+) -> Verified:
+    """Compare all examples of a training set with bars.
+
+    Small files are compared together: most of the time is that of the first example.
 
     Args:
         verifier: Has taken nothing yet.
-        parts: The files.
+        batches: Examples, columns of `TrainingOptions.schema`, each with the split it was found in.
         advance: Told how many examples more were compared.
-
-    Raises:
-        ConfigError: `dataset.part`, if a file cannot be read or holds something else.
     """
-    room = max(1, _BARS // parts.options.context_window)
     waiting: list[tuple[str, pa.Table]] = []
-    for part in parts.parts:
-        for table in read_part(part.path, parts.options):
-            waiting.append((part.split, table))
-            if sum(len(one) for _, one in waiting) >= room:
-                advance(_take(verifier, waiting))
+    for batch in batches:
+        waiting.append(batch)
+        if sum(len(table) for _, table in waiting) >= verifier.at_once:
+            advance(_take(verifier, waiting))
+            waiting = []
     advance(_take(verifier, waiting))
     return verifier.verified()
 
 
-# Small files are compared together: most of the time is that of the first example.
-def _take(verifier: Verifier, waiting: list[tuple[str, pa.Table]]) -> int:
-    splits = [pl.Series([split]).new_from_index(0, len(table)) for split, table in waiting]
-    if waiting:
-        verifier.take(pl.concat(splits), pa.concat_tables([table for _, table in waiting]))
-    waiting.clear()
-    return sum(map(len, splits))
+def written(parts: TrainingParts) -> Iterator[tuple[str, pa.Table]]:
+    """Yield every example of the part files of a training set, in the order of writing, with its split.
+
+    Raises:
+        ConfigError: `dataset.part`, if a file cannot be read or holds something else.
+    """
+    for part in parts.parts:
+        for table in read_part(part.path, parts.options):
+            yield part.split, table
+
+
+def _take(verifier: Verifier, waiting: Sequence[tuple[str, pa.Table]]) -> int:
+    splits = [split for split, table in waiting for _ in range(len(table))]
+    if splits:
+        verifier.take(pl.Series(splits), pa.concat_tables([table for _, table in waiting]))
+    return len(splits)
 
 
 class Verifier:
     """Compares the examples of one training set with bars, some at a time, in the order of writing.
 
     What is written later of an `example_id` counts instead of what was before, if it says it is `revised`.
+
+    Args:
+        bars: All the bars.
+        options: What makes an example of them.
+        purged: Whether examples that lie across a boundary are to be there too.
+
+    Attributes:
+        at_once: How many examples are well compared at once.
+        expected: How many the bars have.
     """
 
-    def __init__(self, bars: KnownBars, options: TrainingOptions) -> None:
-        """Take all the bars, and what makes an example of them."""
+    def __init__(self, bars: KnownBars, options: TrainingOptions, *, purged: bool = True) -> None:
+        """Work out which examples there must be."""
         self._bars = bars
         self._options = options
         self._expected = Expected(bars, options)
         self._columns = Columns(self._expected)
+        self._wanted = self._expected.wanted(purged=purged)
+        self.expected = int(self._wanted.sum())
+        self.at_once = max(1, _BARS // options.context_window)
         self._ids = np.zeros(len(bars), dtype=np.uint64)  # of each bar the hash of its example's id; 0: none
         self._found = np.zeros(len(bars), dtype=np.int64)  # of each bar the number of its example's split
         self._splits: dict[str, int] = {}
         self._strays: dict[str, str] = {}  # splits of examples that have no current bar, by id
         self._wrong: dict[str, list[Mismatch]] = {}
         self._noted = 0
-
-    @property
-    def expected(self) -> int:
-        """How many examples the bars have."""
-        return int(self._expected.stands.sum())
 
     def take(self, splits: pl.Series, table: pa.Table) -> None:
         """Compare some examples.
@@ -107,7 +123,7 @@ class Verifier:
     def verified(self) -> Verified:
         """Return what came of it, once all examples were taken."""
         there = self._ids != 0
-        missing = np.flatnonzero(self._expected.stands & ~there)
+        missing = np.flatnonzero(self._wanted & ~there)
         shared = self._shared()
         lists = [*self._wrong.values(), shared, self._missing(missing[:SHOWN])]
         return Verified(

@@ -6,20 +6,30 @@ import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from destinations.training.examples import examples_of
+from destinations.training.finalize import finalize, recipe_of
 from destinations.training.known_bars import KnownBars
 from destinations.training.mismatches import Verified
 from destinations.training.options import TrainingOptions
-from destinations.training.verify import Verifier
+from destinations.training.parts import TrainingParts
+from destinations.training.raw_shards import RawShards
+from destinations.training.tables import ExampleTable
+from destinations.training.verify import Verifier, verify, written
+from router.errors import ConfigError
+from router.placing import place
 from router.schema import FRAME_SCHEMA
-from tests.make_training import DAY, START, Values, make_bars, make_examples, split_of
+from router.series import History, SeriesPolicy
+from tests.make_training import DAY, START, Values, make_bars, make_examples, split_of, write_dataset
 
 Rows = list[tuple[str, Values]]
 
@@ -396,6 +406,52 @@ def test_indicators_of_bars_are_compared_and_others_counted() -> None:
     }
 
 
+# -- finished -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "parquet"])
+@pytest.mark.parametrize("of_bars", [None, {"sma": 1.5}])
+def test_finished_shards_are_compared_without_the_purged(
+    format_: str, of_bars: dict[str, float] | None, tmp_path: Path
+) -> None:
+    bars = [bar | {"technical_indicators": of_bars} for bar in BARS]
+    options = TrainingOptions.of(
+        context_window=5,
+        include_features=["ohlcv", "technical_indicators"],
+        splits={"train": START + 20 * DAY, "test": None},
+    )
+    folder = write_dataset(tmp_path / "set", make_examples(bars, options), options)
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts, format=format_), lambda _: None)
+    for purged, batches in ((True, written(parts)), (False, RawShards.of(folder).batches())):
+        result = verify(
+            Verifier(KnownBars.of(frame_of(bars)), options, purged=purged), batches, lambda _: None
+        )
+        assert [str(one) for one in result.mismatches] == []
+        assert (result.missing, sum(result.examples.values())) == (0, result.expected)
+        assert ("purged" in result.examples) is purged
+        assert bool(result.indicators) is (of_bars is not None)
+
+
+def test_shards_in_another_style_cannot_be_compared(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "set", make_examples(BARS, OPTIONS), OPTIONS)
+    with pytest.raises(ConfigError, match="is not finished in style raw: `candlefleet dataset finalize`"):
+        RawShards.of(folder)
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts, style="series"), lambda _: None)
+    with pytest.raises(ConfigError, match="but in style series"):
+        RawShards.of(folder)
+
+
+def test_shard_that_is_gone_is_told(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "set", make_examples(BARS, OPTIONS), OPTIONS)
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts), lambda _: None)
+    next((folder / "data").iterdir()).unlink()
+    with pytest.raises(ConfigError, match="is gone"):
+        list(RawShards.of(folder).batches())
+
+
 # -- anything at all ------------------------------------------------------------------------------
 
 ROWS = rows_of(BARS[:29])
@@ -411,6 +467,7 @@ def numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield path
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["nudged", "doubled", "lost"]))
 def test_number_that_is_changed_anywhere_is_found(seed: int, how: str) -> None:
     rows, chance = copy.deepcopy(ROWS), random.Random(seed)
@@ -429,3 +486,36 @@ def test_number_that_is_changed_anywhere_is_found(seed: int, how: str) -> None:
     result = verified(rows, BARS[:29])
     assert row["example_id"] in {one.example_id for one in result.mismatches}
     assert not result.proven(partial=True)
+
+
+# -- beside the fleet's engine --------------------------------------------------------------------
+
+ARRIVALS = st.lists(
+    st.tuples(st.sampled_from("AB"), st.integers(0, 14), st.integers(0, 2), st.booleans()), max_size=60
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(ARRIVALS, st.sampled_from([0, 2]), st.integers(1, 9), st.integers(0, 2))
+def test_what_the_fleet_makes_of_bars_in_any_order_is_proven(
+    arrivals: list[tuple[str, int, int, bool]], lateness: int, size: int, max_gap: int
+) -> None:
+    options = TrainingOptions.of(context_window=2, max_gap=max_gap)
+    bars = [
+        make_bars(15, symbol=symbol)[day] | {"close": 100.0 + change, "high": 110.0, "is_realtime": realtime}
+        for symbol, day, change, realtime in arrivals
+    ]
+    frame, days = frame_of(bars), lateness * DAY
+    verifier = Verifier(KnownBars.of(frame, days.total_seconds()), options)
+    policy = SeriesPolicy(options.span, round(days.total_seconds() * 1e6), max_gap)
+    history = History.empty()
+    for start in range(0, len(frame), size):
+        placed = place(history, frame[start : start + size], policy)
+        examples = examples_of(placed, options)
+        table = ExampleTable(examples, options).take(np.arange(len(examples)))
+        verifier.take(examples.said["split"], table)
+        history = placed.after()
+    result = verifier.verified()
+    assert [str(one) for one in result.mismatches] == []
+    assert (result.missing, result.revisions) == (0, 0)
+    assert result.bars.late + result.bars.replaced + result.bars.open + len(result.bars) == len(bars)

@@ -10,9 +10,12 @@ from typing import Annotated, Any, Final
 import typer
 
 from destinations.training.known_bars import KnownBars
+from destinations.training.manifest import read_manifest
 from destinations.training.mismatches import Mismatch, Verified
 from destinations.training.parts import TrainingParts
-from destinations.training.verify import Verifier, read_and_verify
+from destinations.training.raw_shards import RawShards
+from destinations.training.verify import Verifier, written
+from destinations.training.verify import verify as compare
 from workers.cli import all_bars, reading, screen
 from workers.cli.all_bars import AllBars
 from workers.cli.dataset import dataset_app
@@ -37,6 +40,9 @@ def verify(
     partial: Annotated[
         bool, typer.Option("--partial", help="Not all bars are delivered yet: missing examples are well.")
     ] = False,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Compare the shards in data, not the parts they were made of.")
+    ] = False,
     format: reading.Format = None,
     symbol: reading.Symbol = None,
     timeframe: reading.Timeframe = None,
@@ -58,10 +64,13 @@ def verify(
     constants = {"symbol": symbol, "timeframe": timeframe, "asset_class": asset_class, "source": source}
     words = {"zone": tz, "fold": fold, "unit": unit, "stamp": stamp}
     parts = TrainingParts.of(path)
+    finished = finished or (not parts.parts and read_manifest(path) is not None)
+    shards = RawShards.of(path) if finished else None
     given = all_bars.read_all(bars, format, reading.layout_of(mapping, maps, constants, words), where)
-    verifier = Verifier(KnownBars.of(given.frame, allowed_lateness), parts.options)
+    known = KnownBars.of(given.frame, allowed_lateness)
+    verifier = Verifier(known, (shards or parts).options, purged=shards is None)
     with screen.counted("comparing", verifier.expected, "examples") as advance:
-        found = read_and_verify(verifier, parts, advance)
+        found = compare(verifier, written(parts) if shards is None else shards.batches(), advance)
     proven = found.proven(partial=partial)
     if json:
         screen.as_json(_described(found, given, proven=proven))
