@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ import polars as pl
 
 from destinations.file import FileDestination
 from destinations.records import Durability
+from destinations.texts import WHOLE_SECONDS, iso_times, plain_numbers
 from router.schema import PRICES
 
 CSV_COLUMNS: Final = (
@@ -27,9 +27,6 @@ CSV_HEADER: Final = ",".join(CSV_COLUMNS).encode() + b"\n"
 
 _NUMBERS: Final = (*PRICES, "volume", "data_quality_score")
 _FREE_TEXT: Final = ("symbol", "source")
-
-_WHOLE_SECONDS: Final = "%Y-%m-%dT%H:%M:%S+00:00"
-_MICROSECONDS: Final = "%Y-%m-%dT%H:%M:%S%.6f+00:00"
 
 #: From here up, and from there down to zero, Polars writes a number with an exponent.
 _HUGE: Final = 1e16
@@ -97,34 +94,20 @@ def encode_csv(frame: pl.DataFrame, *, guard_formulas: bool = True) -> bytes:
     columns = [*_exact_times(frame), *_without_exponents(frame), *(_guarded(frame) if guard_formulas else ())]
     out = BytesIO()
     frame.select(CSV_COLUMNS).with_columns(columns).write_csv(
-        out, include_header=False, datetime_format=_WHOLE_SECONDS
+        out, include_header=False, datetime_format=WHOLE_SECONDS
     )
     return out.getvalue()
 
 
 def _exact_times(frame: pl.DataFrame) -> list[pl.Series]:
     times = frame["timestamp"]
-    whole = times.to_physical() % 1_000_000 == 0
-    if whole.all():
-        return []
-    return [times.dt.strftime(_WHOLE_SECONDS).zip_with(whole, times.dt.strftime(_MICROSECONDS))]
+    return [] if (times.to_physical() % 1_000_000 == 0).all() else [iso_times(times)]
 
 
 def _without_exponents(frame: pl.DataFrame) -> list[pl.Series]:
     size = pl.col(_NUMBERS).abs()
     extreme = frame.select(((size >= _HUGE) | ((size < _TINY) & (size != 0))).any()).row(0, named=True)
-    return [_plain_text(frame[name]) for name, is_so in extreme.items() if is_so]
-
-
-def _plain_text(numbers: pl.Series) -> pl.Series:
-    text = numbers.cast(pl.String)
-    rows = text.str.contains("e", literal=True).arg_true()
-    return text.scatter(rows, [_spelled_out(number) for number in text[rows]])
-
-
-def _spelled_out(number: str) -> str:
-    digits = f"{Decimal(number):f}"
-    return digits if "." in digits else f"{digits}.0"
+    return [plain_numbers(frame[name]) for name, is_so in extreme.items() if is_so]
 
 
 def _guarded(frame: pl.DataFrame) -> list[pl.Expr]:

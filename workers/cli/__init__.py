@@ -11,6 +11,11 @@ from workers.cli import (
     bury,
     check,
     dataset,
+    dataset_finalize,
+    dataset_leakcheck,
+    dataset_lint,
+    dataset_splits,
+    dataset_verify,
     explain,
     fleet,
     flush,
@@ -44,6 +49,8 @@ for _module in (
     indicators,
 ):
     _module.register(app)
+for _of_dataset in (dataset_finalize, dataset_splits, dataset_verify, dataset_leakcheck, dataset_lint):
+    _of_dataset.register(app)
 
 
 def main() -> None:
