@@ -22,6 +22,10 @@ _ALONE: Final = (
     "itself name enrich_with_indicators (a helper that calls it is not seen), or give the route "
     "transform=Indicators('sma_20', ...). For bars at hand: PointBatch.of(bars).enrich_with_indicators()"
 )
+_UNSEEN: Final = (
+    "the transform of route {} does not say that it needs the bars before: name enrich_with_indicators in "
+    "it, or give it an attribute, transform.history = Indicators({}).history"
+)
 
 
 class Indicators:
@@ -56,8 +60,7 @@ class Indicators:
         return hash(self._made_of())
 
     def __repr__(self) -> str:
-        names = ", ".join(repr(one.name) for one in self.indicators)
-        return f"Indicators({names}, tolerance={self.tolerance:g})"
+        return f"Indicators({_shown(self.indicators)}, tolerance={self.tolerance:g})"
 
     def _made_of(self) -> tuple[tuple[Indicator, ...], float]:
         return self.indicators, self.tolerance
@@ -67,10 +70,12 @@ def enriched(batch: PointBatch, wanted: tuple[Indicator, ...], tolerance: float 
     """Return the rows of a batch with indicators, made of the bars they stand among.
 
     Raises:
-        TransformError: The windows of its standing are shorter than these indicators need.
+        TransformError: It is of a delivery and stands among no bars, or their windows are too short.
     """
     standing = batch.standing
     if standing is None:
+        if batch.route_id is not None:  # a part of what comes: not all there was
+            raise TransformError(_UNSEEN.format(batch.route_id, _shown(wanted)))
         standing = Standing(place(History.empty(), batch.frame, history_for(wanted, tolerance)))
     values = _values(standing, wanted, tolerance)[standing.rows]
     maps = with_values(batch.frame["technical_indicators"], _names(wanted), values)
@@ -94,11 +99,15 @@ def _names(wanted: Sequence[Indicator]) -> list[str]:
     return [name for one in wanted for name in one.values]
 
 
+def _shown(wanted: Sequence[Indicator]) -> str:
+    return ", ".join(repr(one.name) for one in wanted)
+
+
 def _values(standing: Standing, wanted: tuple[Indicator, ...], tolerance: float) -> Floats:
     def make(placed: Placed) -> Floats:
         needed, kept = history_for(wanted, tolerance).bars, placed.policy.bars
         if kept < needed:
-            names = ", ".join(repr(one.name) for one in wanted)
+            names = _shown(wanted)
             raise TransformError(
                 f"{names} need {needed} bars of each series, and {kept} are kept: "
                 f"give the route transform=Indicators({names})"

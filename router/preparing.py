@@ -79,7 +79,8 @@ def prepare(route: Route, batch: PointBatch, recall: Recall) -> Prepared:
     transformed = apply_transform(route, given)
     failed = [(int(rows[row]), why) for row, why in transformed.failed]
     rows = rows[transformed.rows.positions]
-    given, rows = _stand(route, "destination", transformed.batch, rows, recall, windows)
+    given = transformed.batch.with_standing(None)  # the destination has bars of its own
+    given, rows = _stand(route, "destination", given, rows, recall, windows)
     late = [(int(w.rows[row]), why) for w in windows for row, why in w.placed.late.items()]
     return Prepared(Transformed(given, transformed.dropped, failed, Rows(rows)), late, windows)
 

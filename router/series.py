@@ -14,7 +14,7 @@ from router.rows import Mask, Positions
 from router.schema import FRAME_SCHEMA
 
 Places = npt.NDArray[np.int64]
-T = TypeVar("T")
+Made = TypeVar("Made")
 Piece = tuple[Places, Places, Places, int]
 
 #: What names a series.
@@ -176,11 +176,11 @@ class Standing:
     def __getitem__(self, keep: Mask | slice) -> Standing:
         return Standing(self.placed, self.rows[keep], self._made)
 
-    def once(self, what: Hashable, make: Callable[[Placed], T]) -> T:
+    def once(self, what: Hashable, make: Callable[[Placed], Made]) -> Made:
         """Return what is made of all rows that were placed together, once for every batch of them."""
         if what not in self._made:
             self._made[what] = make(self.placed)
-        found: T = self._made[what]
+        found: Made = self._made[what]
         return found
 
     @staticmethod

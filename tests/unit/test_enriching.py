@@ -268,6 +268,35 @@ def test_helper_that_is_not_seen_is_explained(aapl: PointBatch):
     assert "a helper that calls it is not seen" in errors[0]["error"]
 
 
+RSI = Indicators("rsi_14")
+
+
+def hidden(batch: PointBatch) -> PointBatch:
+    return RSI(batch)
+
+
+def told(batch: PointBatch) -> PointBatch:
+    return RSI(batch)
+
+
+told.history = RSI.history
+
+
+def test_part_of_a_stream_is_not_taken_for_all_of_it(aapl: PointBatch):
+    points, errors = delivered(hidden, aapl[:60])
+    assert points == []
+    assert "or give it an attribute, transform.history = Indicators('rsi_14').history" in errors[0]["error"]
+    points, errors = delivered(told, aapl[:60])
+    assert errors == []
+    assert points == list(RSI(aapl[:60]))
+
+
+def test_what_a_destination_is_given_does_not_hold_on_to_the_windows(aapl: PointBatch):
+    points, _ = delivered(Indicators("sma_3"), aapl[:5])
+    with pytest.raises(TransformError, match="a point alone"):
+        points[4].enrich_with_indicators("sma_3")
+
+
 def test_names_that_cannot_be_read_off_are_explained(aapl: PointBatch):
     _, errors = delivered(lambda dp: dp.enrich_with_indicators(*NAMES), aapl[:3])
     assert "give the route transform=Indicators('ema_200')" in errors[0]["error"]
