@@ -1,4 +1,4 @@
-"""Load finished training sets as trainers do, with the library `datasets`: python examples/load_dataset.py DIR…"""
+"""Load finished training sets as trainers do, with `datasets`: python examples/load_dataset.py DIR…"""
 
 from __future__ import annotations
 
