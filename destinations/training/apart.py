@@ -84,9 +84,8 @@ def look_at(folder: str | Path) -> Splits:
     parts = TrainingParts.of(folder)
     manifest = read_manifest(parts.path)
     if manifest is not None and manifest.recipe.style == RAW:
-        options = TrainingOptions.of(**manifest.recipe.options)
-        shards = _Shards(parts.path, options, manifest)
-        return _looked(options, shards.batches, manifest.purged, finished=True)
+        shards = _Shards(parts.path, parts.options, manifest)
+        return _looked(parts.options, shards.batches, manifest.purged, finished=True)
     known = [split.name for split in parts.options.splits]
     purged = parts.counts()[PURGED]
     return _looked(parts.options, lambda columns: parts.batches(columns, known), purged, finished=False)

@@ -34,8 +34,8 @@ _MARKUP: Final = re.compile(r"[\\`*{}\[\]<>#~|]|\b_|_\b")
 _LICENCE: Final = """
 ## Licence
 
-Whoever publishes these data says here, and as `license:` at the top of this file, on what terms. The terms of
-the sources named above hold for what was made of them.
+Whoever publishes these data says here, and as `license:` at the top of this file, on what terms. The
+sources named above may have terms of their own.
 """
 
 _STYLES: Final = {
@@ -111,7 +111,7 @@ def _front(facts: Facts) -> dict[str, Any]:
 def _owners(before: Path) -> tuple[dict[str, Any], str]:
     if not before.is_file():
         return {}, _LICENCE
-    text = before.read_text(encoding="utf-8", errors="replace")
+    text = before.read_text(encoding="utf-8-sig", errors="replace")
     found = _FRONT.match(text)
     _, line, words = text.partition(YOURS + "\n")
     return _fields(found[1] or "", before) if found else {}, words if line else _FRONT.sub("", text, count=1)
