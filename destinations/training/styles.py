@@ -23,6 +23,7 @@ from destinations.training.series_style import SERIES_SCHEMA, as_series
 from destinations.training.windows import Windows
 from router.errors import ConfigError
 from router.names import nearest
+from router.rows import Mask
 
 _TEXT: Final = pa.string()
 _MESSAGE: Final = pa.struct([pa.field(name, _TEXT, nullable=False) for name in ("role", "content")])
@@ -84,6 +85,13 @@ def render(examples: pa.Table, style: str, encoding: str | None, options: Traini
         message = f"style {style} tells bars as text: choose one of {', '.join(ENCODINGS)}"
         raise ConfigError("required", "encoding", message)
     return chosen.render(examples, encoding_of(encoding or LOSSLESS), options)
+
+
+def tellable(examples: pa.Table, encoding: str, options: TrainingOptions) -> Mask:
+    """Return which examples `render` can tell in an encoding: it refuses the others."""
+    told = completions(examples, Windows.of(examples), encoding_of(encoding), options)
+    found: Mask = told.is_not_null().to_numpy()
+    return found
 
 
 def encode_lines(table: pa.Table) -> bytes:
