@@ -166,7 +166,9 @@ def _options(manifest: Manifest) -> list[Sequence[str]]:
 
 
 def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(value)
+    return f"{value:,.15g}" if isinstance(value, float) else str(value)
 
 
 def _splits(facts: Facts) -> list[Sequence[str]]:
@@ -180,7 +182,7 @@ def _splits(facts: Facts) -> list[Sequence[str]]:
 
 def _purged(facts: Facts) -> str:
     embargo = facts.options.embargo
-    apart = f", or begin less than {embargo:,.0f} seconds after one" if embargo else ""
+    apart = f", or begin less than {embargo:,.15g} seconds after one," if embargo else ""
     return (
         f"Splits are cut by time, over all series at once. {facts.manifest.purged:,} examples whose bars or "
         f"target lie across the end of a split{apart} are in none of them."
