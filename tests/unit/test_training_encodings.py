@@ -268,10 +268,18 @@ def test_no_example_is_no_text():
 def test_a_completion_of_something_else_is_told_so():
     options = make_options()
     (row,) = make_example(options).to_pylist()
-    with pytest.raises(ValueError, match="soon"):
-        decode("soon", row, ENCODINGS["csv"], options)
+    for text in ("soon", "nan", "1e999", ""):
+        with pytest.raises(ValueError, match=text):
+            decode(text, row, ENCODINGS["csv"], options)
     with pytest.raises(ValueError, match="'100' is not up, down or flat"):
         decode("100", row, ENCODINGS["csv"], make_options(target_column="direction"))
+
+
+def test_a_volume_cannot_be_read_against_none():
+    options = make_options(target_column="next_volume")
+    (row,) = make_example(options, volume=None).to_pylist()
+    with pytest.raises(ValueError, match="no bar of the example has a volume"):
+        decode("100", row, ENCODINGS["bps"], options)
 
 
 def test_white_space_about_a_completion_does_not_matter():
