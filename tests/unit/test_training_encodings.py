@@ -268,7 +268,7 @@ def test_a_completion_of_something_else_is_told_so():
     options = make_options()
     (row,) = make_example(options).to_pylist()
     for text in ("soon", "nan", "1e999", " "):
-        with pytest.raises(ValueError, match="number|could not convert"):
+        with pytest.raises(ValueError, match=r"number|could not convert"):
             decode(text, row, ENCODINGS["csv"], options)
     with pytest.raises(ValueError, match="'100' is not up, down or flat"):
         decode("100", row, ENCODINGS["csv"], make_options(target_column="direction"))

@@ -273,10 +273,10 @@ def test_a_style_that_no_trainer_reads_fails_with_one_to_choose(
     assert said.code == 1
     assert f"✗ not read TRL's SFTTrainer reads prompt_completion and messages, not {style}" in said.out
     assert "--style prompt_completion --encoding json\n" in said.out
-    said = dataset_lint(folder, "--style", "prompt_completion", "--trainer", "openai")
+    said = dataset_lint(folder, "--style", style, "--encoding", "bps", "--trainer", "openai")
     assert said.code == 1
-    assert "✗ not read OpenAI's fine-tuning reads messages, not prompt_completion" in said.out
-    assert "--style messages --encoding json\n" in said.out
+    assert f"✗ not read OpenAI's fine-tuning reads messages, not {style}" in said.out
+    assert "--style messages --encoding bps\n" in said.out
 
 
 def test_messages_come_with_what_their_user_has_to_know(folder: Path, dataset_lint: Command):
