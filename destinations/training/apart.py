@@ -12,12 +12,11 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from destinations.training.manifest import RAW, Manifest, read_manifest
+from destinations.training.manifest import RAW, read_manifest
 from destinations.training.options import PURGED, TrainingOptions
 from destinations.training.parts import Batch, TrainingParts
-from destinations.training.read_parts import read_part
+from destinations.training.raw_shards import RawShards
 from destinations.training.spans import SERIES, TIMES, Spans
-from router.errors import ConfigError
 
 _ID: Final = "example_id"
 
@@ -84,28 +83,11 @@ def look_at(folder: str | Path) -> Splits:
     parts = TrainingParts.of(folder)
     manifest = read_manifest(parts.path)
     if manifest is not None and manifest.recipe.style == RAW:
-        options = TrainingOptions.of(**manifest.recipe.options)
-        shards = _Shards(parts.path, options, manifest)
-        return _looked(options, shards.batches, manifest.purged, finished=True)
+        shards = RawShards(parts.path, manifest)
+        return _looked(shards.options, shards.batches, manifest.purged, finished=True)
     known = [split.name for split in parts.options.splits]
     purged = parts.counts()[PURGED]
     return _looked(parts.options, lambda columns: parts.batches(columns, known), purged, finished=False)
-
-
-@dataclass(frozen=True)
-class _Shards:
-    folder: Path
-    options: TrainingOptions
-    manifest: Manifest
-
-    def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
-        for shard in self.manifest.shards:
-            path = self.folder / shard.name
-            if not path.is_file():
-                message = "is gone: run `candlefleet dataset finalize` again"
-                raise ConfigError("dataset.shard", str(path), message)
-            for table in read_part(path, self.options, columns):
-                yield Batch(shard.split, table)
 
 
 def _looked(options: TrainingOptions, batches: Batches, purged: int, *, finished: bool) -> Splits:

@@ -188,26 +188,24 @@ def _purged(facts: Facts) -> str:
 
 
 def _series(facts: Facts) -> Iterable[str]:
-    splits = list(facts.manifest.counts())
-    counted = facts.spans.by(["split", *SERIES]).pivot("split", index=SERIES, values="examples")
-    rows = facts.spans.by(SERIES).join(counted, on=SERIES, maintain_order="left")
+    splits, rows = list(facts.manifest.counts()), facts.spans.by(SERIES)
+    by_split = facts.spans.by(["split", *SERIES])
+    counts = dict(zip(by_split.select("split", *SERIES).rows(), by_split["examples"], strict=True))
     sources = ", ".join(map(_text, rows["source"].unique().sort()))
     yield f"{len(rows):,} series of {sources}."
     yield ""
-    yield from _table((*SERIES, *splits, *_EDGES.values()), _cells(rows, splits))
+    yield from _table((*SERIES, *splits, *_EDGES.values()), _cells(rows, splits, counts))
     if len(rows) > _MOST_SERIES:
         yield f"\nAnd {len(rows) - _MOST_SERIES:,} more."
 
 
-def _cells(rows: pl.DataFrame, splits: Sequence[str]) -> list[Sequence[str]]:
-    return [
-        [
-            *(row[name] for name in SERIES),
-            *(f"{row[split] or 0:,}" for split in splits),
-            *_edges(row),
-        ]
-        for row in rows.head(_MOST_SERIES).to_dicts()
-    ]
+def _cells(
+    rows: pl.DataFrame, splits: Sequence[str], counts: Mapping[tuple[str, ...], int]
+) -> Iterable[Sequence[str]]:
+    for row in rows.head(_MOST_SERIES).to_dicts():
+        series = [row[name] for name in SERIES]
+        numbers = [f"{counts.get((split, *series), 0):,}" for split in splits]
+        yield (*series, *numbers, *_edges(row))
 
 
 def _edges(row: Mapping[str, Any]) -> list[str]:

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from destinations.dataset import whole_number
+from destinations.root import disk_errors
 from destinations.training.card import Facts, card
-from destinations.training.encodings import encoding_of
+from destinations.training.encodings import ENCODINGS, encoding_of
 from destinations.training.manifest import MANIFEST, RAW, Manifest, Recipe, read_manifest
 from destinations.training.options import FORMATS, PURGED
 from destinations.training.parts import TrainingParts
@@ -37,7 +38,7 @@ def recipe_of(
     parts: TrainingParts,
     *,
     style: str = RAW,
-    encoding: str = "json",
+    encoding: str | None = None,
     format: str | None = None,
     rows: int | None = None,
 ) -> Recipe:
@@ -46,12 +47,12 @@ def recipe_of(
     Args:
         parts: The parts.
         style: How a row says an example.
-        encoding: How texts tell bars, in styles that have some.
+        encoding: How texts tell bars, in styles that have some; None: as JSON.
         format: Of the shards; None: that of the parts.
         rows: Examples of every shard but the last of a split; None: of some hundred megabytes.
 
     Raises:
-        ConfigError: `enum` or `range`.
+        ConfigError: `enum`, `range`, or `dataset.encoding` for a style without texts.
     """
     if format is not None and format not in FORMATS:
         wanted = ", ".join(FORMATS)
@@ -60,7 +61,7 @@ def recipe_of(
         )
     return Recipe(
         style,
-        encoding_of(encoding).name if style_of(style).encoded else None,
+        _encoding(style, encoding),
         format or parts.options.format,
         rows_per_shard(parts.options.context_window)
         if rows is None
@@ -68,6 +69,18 @@ def recipe_of(
         json.loads(parts.options.to_json()),
         parts.digest(),
     )
+
+
+def _encoding(style: str, encoding: str | None) -> str | None:
+    chosen = None if encoding is None else encoding_of(encoding).name
+    if style_of(style).encoded:
+        return chosen or next(iter(ENCODINGS))
+    if chosen:
+        message = (
+            f"style {style} tells bars as numbers: leave it out, or choose prompt_completion or messages"
+        )
+        raise ConfigError("dataset.encoding", "encoding", message)
+    return None
 
 
 def finalize(
@@ -85,7 +98,8 @@ def finalize(
 
     Raises:
         ConfigError: `dataset.empty`, if there is no example to ship; `dataset.busy`, `dataset.foreign`,
-            `dataset.part`, `dataset.card`, `dataset.encoding`.
+            `dataset.part`, `dataset.card`, `dataset.untold`.
+        UnavailableError, TransientError: The disk is full, or the folder cannot be written.
     """
     counts = parts.counts()
     purged = counts.pop(PURGED)
@@ -93,7 +107,7 @@ def finalize(
     if not shipped:
         raise ConfigError("dataset.empty", str(parts.path), _nothing(purged))
     folder = parts.path
-    with held(folder):
+    with disk_errors(folder), held(folder):
         there = read_manifest(folder)
         if (
             there is not None

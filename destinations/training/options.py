@@ -231,7 +231,7 @@ def _split_name(name: object) -> str:
         not isinstance(name, str)
         or not is_name(name)
         or not name.replace("_", "a").isalnum()
-        or name == PURGED
+        or name in (PURGED, "all")  # which load_dataset takes for the union of all splits
     ):
         message = f"{shown(name)} cannot name a split: take letters and digits, such as train"
         raise ConfigError("dataset.splits", "splits", message)

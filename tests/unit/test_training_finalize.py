@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +17,7 @@ from destinations.training.manifest import MANIFEST, Manifest, sha256_of
 from destinations.training.options import FORMATS, PURGED
 from destinations.training.parts import TrainingParts
 from destinations.training.publish import CARD
-from router.errors import ConfigError
+from router.errors import ConfigError, UnavailableError
 from tests.finished_sets import (
     SPLITS,
     card_of,
@@ -191,6 +193,8 @@ def test_a_set_without_examples_is_not_finished(tmp_path: Path):
     [
         ({"style": "mesages"}, "did you mean 'messages'"),
         ({"style": "messages", "encoding": "yaml"}, "'yaml' is not one of json"),
+        ({"encoding": "bps"}, "style raw tells bars as numbers: leave it out"),
+        ({"style": "series", "encoding": "yaml"}, "'yaml' is not one of json"),
         ({"format": "parket"}, "did you mean 'parquet'"),
         ({"rows": 0}, "rows_per_shard: 0 is not a whole number"),
     ],
@@ -252,6 +256,27 @@ def test_a_damaged_part_leaves_the_set_that_was_there(tmp_path: Path, format: st
     with pytest.raises(ConfigError, match=part.name):
         finalize(parts, recipe_of(parts))
     assert seen(tmp_path) == before
+
+
+def test_a_full_disk_leaves_the_set_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    make_set(tmp_path)
+    finish(tmp_path)
+    before = seen(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.os, "fsync", full)
+        with pytest.raises(UnavailableError, match="No space left on device"):
+            finish(tmp_path, rows=10)
+    assert seen(tmp_path) == before
+
+
+def test_names_of_splits_may_be_those_of_columns(tmp_path: Path):
+    make_set(tmp_path, splits={"symbol": "2024-02-20", "examples": None})
+    assert list(finish(tmp_path).manifest.counts()) == ["symbol", "examples"]
+    with pytest.raises(ConfigError, match="'all' cannot name a split"):
+        make_options(splits={"all": None})
 
 
 def test_a_fleet_may_write_while_a_set_is_finished(tmp_path: Path):

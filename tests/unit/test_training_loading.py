@@ -90,7 +90,7 @@ def test_every_style_is_loaded_with_the_columns_its_card_says(
     tmp_path: Path, hugging_face: HuggingFace, format: str, style: str, target: str
 ):
     rows = make_set(tmp_path, format=format, target_column=target)
-    finish(tmp_path, style=style, encoding="csv", rows=25)
+    finish(tmp_path, style=style, rows=25)
     loaded, streamed = hugging_face.load(tmp_path), hugging_face.stream(tmp_path)
     said = hugging_face.features(card_of(tmp_path))
     for split in SPLITS:

@@ -12,8 +12,10 @@ from workers.cli import (
     check,
     dataset,
     dataset_finalize,
+    dataset_leakcheck,
     dataset_lint,
     dataset_splits,
+    dataset_verify,
     explain,
     fleet,
     flush,
@@ -33,7 +35,7 @@ app = typer.Typer(
 )
 for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
     _module.register(app)
-for _of_dataset in (dataset_finalize, dataset_splits, dataset_lint):
+for _of_dataset in (dataset_finalize, dataset_splits, dataset_verify, dataset_leakcheck, dataset_lint):
     _of_dataset.register(app)
 
 

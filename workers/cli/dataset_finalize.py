@@ -28,9 +28,15 @@ def finalize_dataset(
     style: Annotated[
         str, typer.Option(help="What a row is: raw, prompt_completion, messages or series.")
     ] = RAW,
-    encoding: Annotated[str, typer.Option(help="How texts tell bars: json, csv, bps or bps_close.")] = "json",
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="How texts tell bars: json (default), csv, bps or bps_close.", show_default=False),
+    ] = None,
     format: Annotated[
-        str | None, typer.Option(help="Of the shards, jsonl or parquet; as the parts are otherwise.")
+        str | None,
+        typer.Option(
+            help="Of the shards, jsonl or parquet; that of the parts otherwise.", show_default=False
+        ),
     ] = None,
     rows_per_shard: Annotated[
         int | None, typer.Option(help="Examples of a shard; of some 300 MB otherwise.", show_default=False)
@@ -44,7 +50,8 @@ def finalize_dataset(
     """
     parts = TrainingParts.of(folder)
     recipe = recipe_of(parts, style=style, encoding=encoding, format=format, rows=rows_per_shard)
-    total = sum(count for split, count in parts.counts().items() if split != PURGED)
+    with screen.err.status("listing the examples"):
+        total = sum(count for split, count in parts.counts().items() if split != PURGED)
     with screen.counted("finishing", total, "examples") as advance:
         finished = finalize(parts, recipe, advance)
     if json:
