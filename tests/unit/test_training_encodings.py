@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from destinations.training.encodings import ENCODINGS, completions, decode, encoding_of
@@ -94,6 +94,7 @@ def test_times_in_csv_read_back(timeframe: str):
         assert times == [bar["timestamp"] for bar in (*row["context"], row["current"])]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-1e300, 1e300), min_size=4, max_size=4))
 def test_lossless_bars_read_back_to_the_very_numbers(closes: list[float]):
     options = make_options(include_features=["ohlcv"])
@@ -118,6 +119,7 @@ def test_no_number_has_an_exponent(name: str, close: float):
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
+@settings(max_examples=50, deadline=None)
 @given(target=st.floats(-1e300, 1e300))
 def test_a_lossless_completion_reads_back_to_the_very_target(name: str, target: float):
     options = make_options(target_column="next_close")
@@ -126,6 +128,7 @@ def test_a_lossless_completion_reads_back_to_the_very_target(name: str, target: 
 
 
 @pytest.mark.parametrize("name", RELATIVE)
+@settings(max_examples=50, deadline=None)
 @given(close=PRICE, target=PRICE)
 def test_a_price_in_basis_points_reads_back_within_half_of_one(name: str, close: float, target: float):
     options = make_options()
@@ -135,6 +138,7 @@ def test_a_price_in_basis_points_reads_back_within_half_of_one(name: str, close:
 
 
 @pytest.mark.parametrize("name", RELATIVE)
+@settings(max_examples=50, deadline=None)
 @given(close=PRICE, target=PRICE)
 def test_a_return_reads_back_within_half_a_basis_point(name: str, close: float, target: float):
     options = make_options(target_column="next_return_bps")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from destinations.training.encodings import ENCODINGS
@@ -98,6 +98,7 @@ def test_tokens_are_estimated_for_models_that_read_digit_by_digit(text: str, tok
     assert estimated_tokens(pl.Series([text])).to_list() == [tokens]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(), st.text())
 def test_an_estimate_is_between_a_third_of_the_bytes_and_all_of_them(one: str, other: str):
     (tokens,) = estimated_tokens(pl.Series([one + other]))
