@@ -63,7 +63,7 @@ class RawShards:
                     yield Batch(split, table)
             except FileNotFoundError as error:
                 raise _bad(path, "is gone") from error
-            except (pa.ArrowException, ValueError, KeyError) as error:
+            except (pa.ArrowException, ValueError, KeyError, OSError) as error:
                 raise _bad(path, f"was changed or damaged: {error}") from error
 
     def _tables(self, path: Path, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -40,7 +40,9 @@ def read_part(
         with path.open("rb") as file:
             for table in read(file, options, schema):
                 yield as_examples(table, schema)
-    except (pa.ArrowException, ValueError, KeyError) as error:
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not Arrow's
+            raise
         message = f"is not a part file of this training set, or was damaged: {error}"
         raise ConfigError("dataset.part", str(path), message) from error
 
