@@ -99,8 +99,9 @@ class Ruler:
 
     def tokens(self, examples: pa.Table, encoding: str, window: int) -> pl.Series:
         """Return how many tokens each example of so many bars has; null: its target cannot be told."""
-        told = tellable(shortened(examples, window), encoding, self.options)
-        some = shortened(examples.filter(pa.array(told)), window)
+        examples = shortened(examples, window)
+        told = tellable(examples, encoding, self.options)
+        some = examples if told.all() else examples.filter(pa.array(told))
         texts = _whole(render(some, self.style, encoding, self.options))
         counts = np.zeros(len(examples), dtype=np.int64)
         counts[told] = (self.count(texts) + self._added).to_numpy()

@@ -85,8 +85,9 @@ class Linted:
 
     @property
     def fits(self) -> str | None:
-        """The most telling encoding in which everything fits; None: there is none."""
-        return next((name for name, found in self.lengths.items() if found.fits), None)
+        """The encoding that was looked at if everything fits in it, or the most telling that does."""
+        names = (self.encoding, *self.lengths)
+        return next((name for name in names if self.lengths[name].fits), None)
 
     @property
     def best_style(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from destinations.training.encodings import ENCODINGS
@@ -98,6 +98,7 @@ def test_tokens_are_estimated_for_models_that_read_digit_by_digit(text: str, tok
     assert estimated_tokens(pl.Series([text])).to_list() == [tokens]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(), st.text())
 def test_an_estimate_is_between_a_third_of_the_bytes_and_all_of_them(one: str, other: str):
     (tokens,) = estimated_tokens(pl.Series([one + other]))
@@ -273,10 +274,10 @@ def test_a_style_that_no_trainer_reads_fails_with_one_to_choose(
     assert said.code == 1
     assert f"✗ not read TRL's SFTTrainer reads prompt_completion and messages, not {style}" in said.out
     assert "--style prompt_completion --encoding json\n" in said.out
-    said = dataset_lint(folder, "--style", "prompt_completion", "--trainer", "openai")
+    said = dataset_lint(folder, "--style", style, "--encoding", "bps", "--trainer", "openai")
     assert said.code == 1
-    assert "✗ not read OpenAI's fine-tuning reads messages, not prompt_completion" in said.out
-    assert "--style messages --encoding json\n" in said.out
+    assert f"✗ not read OpenAI's fine-tuning reads messages, not {style}" in said.out
+    assert "--style messages --encoding bps\n" in said.out
 
 
 def test_messages_come_with_what_their_user_has_to_know(folder: Path, dataset_lint: Command):

@@ -65,15 +65,15 @@ def lint_dataset(
     """Look whether a trainer reads the style, and cuts no target off; exit 1 if not, and say what fits."""
     reader = trainer_of(trainer)
     parts = TrainingParts.of(folder)
-    chosen = _style(parts, reader, style)
+    style, encoding = _chosen(parts, reader, style, encoding)
     ruler = Ruler(
-        chosen if chosen in reader.reads else reader.reads[0],
+        style if style in reader.reads else reader.reads[0],
         parts.options,
         max_length or reader.max_length,
         counted_by(tokenizer) if tokenizer else estimated_tokens,
     )
     with screen.err.status("counting tokens"):
-        found = lint(partial(_examples, parts), ruler, reader, chosen, _encoding(parts, encoding))
+        found = lint(partial(_examples, parts), ruler, reader, style, encoding)
     if not found.asked.examples:
         raise ConfigError("dataset.empty", str(folder), "holds no example yet: deliver bars to it first")
     if json:
@@ -89,14 +89,14 @@ def _examples(parts: TrainingParts) -> Iterator[pa.Table]:
     return (batch.table for batch in parts.batches(COLUMNS, splits))
 
 
-def _style(parts: TrainingParts, trainer: Trainer, given: str | None) -> str:
+# The style and the encoding to look at.
+def _chosen(
+    parts: TrainingParts, trainer: Trainer, style: str | None, encoding: str | None
+) -> tuple[str, str]:
     finished = read_manifest(parts.path)
-    return style_of(given or (finished.recipe.style if finished else trainer.reads[0])).name
-
-
-def _encoding(parts: TrainingParts, given: str | None) -> str:
-    finished = read_manifest(parts.path)
-    return encoding_of(given or (finished and finished.recipe.encoding) or _ENCODING).name
+    if finished is not None:
+        style, encoding = style or finished.recipe.style, encoding or finished.recipe.encoding
+    return style_of(style or trainer.reads[0]).name, encoding_of(encoding or _ENCODING).name
 
 
 def _print(found: Linted, folder: Path, *, estimated: bool) -> None:
