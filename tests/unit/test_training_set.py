@@ -248,6 +248,13 @@ def test_rows_written_again_in_another_cutting_leave_every_example_once(tmp_path
     assert len(found) == len(set(found)) == 30 - 4
 
 
+def test_a_set_that_was_written_without_being_opened_says_what_it_is(tmp_path: Path) -> None:
+    destination = LLMTrainingDatasetDestination(tmp_path / "set", context_window=4, durability="process")
+    destination.write_batch(as_batch(frame_of(make_bars(9))))
+    destination.close()
+    assert TrainingOptions.from_json((tmp_path / "set" / SETTINGS).read_text()) == destination.options
+
+
 def test_parquet_parts_have_the_one_schema(tmp_path: Path, delivery: DirectDelivery) -> None:
     destination = LLMTrainingDatasetDestination(tmp_path, "parquet", 3, ["technical_indicators"])
     deliver(delivery, destination, make_bars(9, volume=None))
