@@ -161,13 +161,11 @@ class Expected:
         first = self.bar(self._first(at), "timestamp").to_physical().to_numpy()
         last = self.bar(self._label(at), "end").to_physical().to_numpy()
         names = np.full(len(at), PURGED, dtype=object)
-        decided, free_from = np.zeros(len(at), dtype=np.bool_), None
+        free_from = -np.inf
         for split in self.options.splits:
-            ends = None if split.until is None else _microseconds(split.until)
-            here = ~decided if ends is None else ~decided & (last <= ends)
-            names[here if free_from is None else here & (first > free_from)] = split.name
-            decided |= here
-            free_from = None if ends is None else ends + round(self.options.embargo * 1e6)
+            ends = np.inf if split.until is None else _microseconds(split.until)
+            names[(first > free_from) & (last <= ends)] = split.name
+            free_from = ends + round(self.options.embargo * 1e6)
         return pl.Series(names.tolist(), dtype=pl.String)
 
 

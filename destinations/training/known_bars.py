@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from router.errors import ConfigError
+from router.route import MOST_LATENESS
 from router.schema import IDENTITY
 from router.steps import STEPS, bar_ends, missing_bars
 
@@ -59,7 +61,13 @@ class KnownBars:
         Args:
             frame: Columns of `FRAME_SCHEMA`.
             allowed_lateness: Seconds that a bar may come behind the newest of its series.
+
+        Raises:
+            ConfigError: `range`, if the lateness is no number of seconds.
         """
+        if not 0 <= allowed_lateness <= MOST_LATENESS:
+            message = f"{allowed_lateness!r} is not a number of seconds from 0 to {MOST_LATENESS}"
+            raise ConfigError("range", "allowed_lateness", message)
         came = _in_time(frame, round(allowed_lateness * 1e6))
         taken = came.filter(~pl.col("late"))
         held = taken.unique([*_SERIES, "timestamp"], keep="last", maintain_order=True)

@@ -73,7 +73,7 @@ class Verified:
         bars: What they were compared with.
         revisions: How many examples are flagged `revised` though the files hold one version of the bar only.
         indicators: How many numbers of bars' own indicators were compared; None: the examples say none.
-        unknown_indicators: How many bars in examples say indicators, and had none of their own.
+        unknown_indicators: How many bars in examples say an indicator that the files' have not.
     """
 
     examples: dict[str, int]

@@ -21,15 +21,13 @@ import pyarrow.compute as pc
 from destinations.training.expected import Expected
 from destinations.training.known_bars import KnownBars, Places
 from destinations.training.mismatches import NOTHING, SHOWN, Difference, Mismatch, Verified, shown
-from destinations.training.options import TrainingOptions
+from destinations.training.options import PURGED, TrainingOptions
 from destinations.training.parts import TrainingParts
 from destinations.training.read_parts import read_part
 from destinations.training.verify_columns import Columns
 from router.schema import IDENTITY
 
 _SERIES: Final = ("source", "symbol", "timeframe")
-
-
 #: Bars in the examples that are compared at once.
 _BARS: Final = 400_000
 
@@ -204,7 +202,8 @@ class Verifier:
         counts = np.bincount(self._found[there], minlength=len(self._splits)).tolist()
         found = Counter(dict(zip(self._splits, counts, strict=True)))
         found.update(self._strays.values())
-        return dict(found)
+        in_order = [*(split.name for split in self._options.splits), PURGED]
+        return {name: found[name] for name in dict.fromkeys([*in_order, *found]) if found[name]}
 
     def _shared(self) -> list[Mismatch]:
         at = np.flatnonzero(self._ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from destinations.training.known_bars import Mask
 
-_ENTRIES = pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))
+_KEY: Final = ["bar", "name"]
+_ENTRIES: Final = pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))
 
 
 class Compared(NamedTuple):
@@ -19,7 +20,7 @@ class Compared(NamedTuple):
     Attributes:
         differs: Whether an own indicator of the bar is not there, or is another number.
         compared: How many numbers were compared.
-        unknown: How many bars say indicators and had none of their own: nothing can be said of those.
+        unknown: How many bars say an indicator that they had not: nothing can be said of those.
     """
 
     differs: Mask
@@ -34,17 +35,13 @@ def compare(written: pa.Array, own: pa.Array) -> Compared:
         written: Those that examples say; null for none.
         own: Those that the bars had; null for none.
     """
-    there = _entries(own).join(_entries(written), on=["bar", "name"], how="left", suffix="_written")
+    known, said = _entries(own), _entries(written)
+    there = known.join(said, on=_KEY, how="left", suffix="_written")
     off = there.filter(pl.col("value").ne_missing(pl.col("value_written")))
     differs = np.zeros(len(written), dtype=np.bool_)
     differs[off["bar"].to_numpy()] = True
-    unknown = int(np.sum(_valid(written) & ~_valid(own)))
+    unknown = said.join(known, on=_KEY, how="anti")["bar"].n_unique()
     return Compared(differs, len(there), unknown)
-
-
-def _valid(maps: pa.Array) -> Mask:
-    valid: Mask = maps.is_valid().to_numpy(zero_copy_only=False)
-    return valid
 
 
 def _entries(maps: pa.Array) -> pl.DataFrame:

@@ -11,8 +11,11 @@ import polars as pl
 import pytest
 
 from destinations.training.engine_lines import engine_lines
+from destinations.training.expected import Expected
 from destinations.training.known_bars import KnownBars
-from destinations.training.leakcheck import Build, Checked, LeakCheck, cuts_of
+from destinations.training.later_bars import cuts_of
+from destinations.training.leakcheck import Build, LeakCheck
+from destinations.training.leaks import Checked
 from destinations.training.options import TrainingOptions
 from router.batch import PointBatch
 from router.errors import ConfigError
@@ -37,7 +40,8 @@ def checked(
     build: Build, options: TrainingOptions = OPTIONS, bars: list[Values] = BARS, cuts: int = 5, seed: int = 0
 ) -> Checked:
     known = KnownBars.of(frame_of(bars))
-    return LeakCheck(known, options, build, cuts_of(known, cuts, seed)).run(lambda _: None)
+    moments = cuts_of(Expected(known, options), cuts, seed)
+    return LeakCheck(known, options, build, moments).run(lambda _: None)
 
 
 def kinds(found: Checked) -> set[str]:
@@ -245,13 +249,23 @@ def test_builder_that_fails_is_told(build: Build, code: str, says: str) -> None:
 
 @pytest.mark.parametrize("count", [2, 5, 9, 1000])
 def test_moments_ascend_over_all_series_and_the_last_is_the_end(count: int) -> None:
-    known = KnownBars.of(frame_of(BARS))
-    cuts = cuts_of(known, count, seed=3)
-    assert cuts == sorted(set(cuts))
-    assert cuts[-1] == known.frame["end"].max()
-    assert len(cuts) == min(count, known.frame["end"].n_unique())
-    assert cuts == cuts_of(known, count, seed=3)
+    expected = Expected(KnownBars.of(frame_of(BARS)), OPTIONS)
+    cuts = cuts_of(expected, count, seed=3)
+    assert cuts == sorted(set(cuts)) == cuts_of(expected, count, seed=3)
+    assert cuts[-1] == expected.bars.frame["end"].max()
+    as_of = set(make_examples(BARS, OPTIONS)["as_of"].to_pylist())
+    assert set(cuts[:-1]) <= as_of
+    assert len(cuts) == min(count, len(as_of) + 1)
 
 
-def test_no_bars_have_no_moments() -> None:
-    assert checked(engine_lines, bars=[]).cuts == ()
+@pytest.mark.parametrize("bars", [[], BARS[:3]])
+def test_nothing_is_shown_of_bars_without_an_example(bars: list[Values]) -> None:
+    found = checked(engine_lines, bars=bars)
+    assert (found.leaks, found.under_way) == ((), 0)
+    assert not found.proven()
+
+
+def test_every_honest_check_has_examples_under_way() -> None:
+    found = checked(honest)
+    assert found.under_way >= len(found.cuts) - 1
+    assert found.proven()

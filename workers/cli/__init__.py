@@ -19,6 +19,7 @@ from workers.cli import (
     explain,
     fleet,
     flush,
+    indicators,
     letters,
     maintain,
     routes,
@@ -33,7 +34,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
+for _module in (
+    fleet,
+    send,
+    explain,
+    flush,
+    show,
+    check,
+    routes,
+    bury,
+    letters,
+    maintain,
+    dataset,
+    indicators,
+):
     _module.register(app)
 for _of_dataset in (dataset_finalize, dataset_splits, dataset_verify, dataset_leakcheck, dataset_lint):
     _of_dataset.register(app)

@@ -10,8 +10,11 @@ from typing import Annotated, Any, cast
 import typer
 
 from destinations.training.engine_lines import engine_lines
+from destinations.training.expected import Expected
 from destinations.training.known_bars import KnownBars
-from destinations.training.leakcheck import Build, Checked, LeakCheck, cuts_of
+from destinations.training.later_bars import cuts_of
+from destinations.training.leakcheck import Build, LeakCheck
+from destinations.training.leaks import Checked
 from destinations.training.parts import read_options
 from router.errors import ConfigError
 from router.imports import imported, modules_beside
@@ -60,16 +63,15 @@ def leakcheck(
     options, build = read_options(path), _builder(builder)
     given = all_bars.read_all(bars, format, reading.layout_of(mapping, maps, constants, words), where)
     known = KnownBars.of(given.frame, allowed_lateness)
-    check = LeakCheck(known, options, build, cuts_of(known, cuts, seed))
+    moments = cuts_of(Expected(known, options), cuts, seed)
+    check = LeakCheck(known, options, build, moments)
     with screen.counted("building", check.bars, "bars") as advance, screen.aside():
         found = check.run(advance)
-    examples = found.cuts[-1][1] if found.cuts else 0
-    proven = not found.leaks and examples > 0
     if json:
-        screen.as_json(_described(found, proven=proven))
+        screen.as_json(_described(found))
     else:
-        _show(found, examples, proven=proven)
-    if not proven:
+        _show(found)
+    if not found.proven():
         raise typer.Exit(1)
 
 
@@ -85,13 +87,13 @@ def _builder(name: str | None) -> Build:
     return cast("Build", build)
 
 
-def _described(found: Checked, *, proven: bool) -> dict[str, Any]:
+def _described(found: Checked) -> dict[str, Any]:
     cuts = [{"until": cut.isoformat(), "examples": examples} for cut, examples in found.cuts]
     leaks = [asdict(leak) | {"cut": leak.cut.isoformat()} for leak in found.leaks]
-    return {"proven": proven, "cuts": cuts, "leaks": leaks}
+    return {"proven": found.proven(), "cuts": cuts, "under_way": found.under_way, "leaks": leaks}
 
 
-def _show(found: Checked, examples: int, *, proven: bool) -> None:
+def _show(found: Checked) -> None:
     rows = [
         (cut.isoformat(), screen.number(count), _kinds(found, at))
         for at, (cut, count) in enumerate(found.cuts)
@@ -100,14 +102,19 @@ def _show(found: Checked, examples: int, *, proven: bool) -> None:
         screen.out.print(screen.table(("|bars that ended by", "examples", "<later bars"), rows))
     for leak in found.leaks:
         screen.out.print(screen.word_for_word(str(leak)), soft_wrap=True)
-    if proven:
-        screen.out.print(f"[green]✓ no leak[/] later bars change none of {screen.number(examples)} examples")
-    elif examples:
-        screen.out.print(f"[red]✗ leaky[/] {screen.number(len(found.leaks))} kinds of leaks at some moment")
-    else:
-        screen.out.print(
-            "[red]✗ nothing was shown[/] the bars have no example: see `candlefleet dataset verify`"
-        )
+    screen.out.print(_verdict(found), soft_wrap=True)
+
+
+def _verdict(found: Checked) -> str:
+    if found.leaks:
+        return f"[red]✗ leaky[/] in {screen.number(len(found.leaks))} ways: see docs/training-proofs.md"
+    if not found.proven():
+        return "[red]✗ nothing was shown[/] no example was under way at any moment: give more bars"
+    examples = screen.number(found.cuts[-1][1])
+    return (
+        f"[green]✓ no leak[/] later bars change none of {examples} examples,"
+        f" and the target alone of {screen.number(found.under_way)} that were under way"
+    )
 
 
 def _kinds(found: Checked, at: int) -> str:

@@ -135,5 +135,5 @@ def _facts(found: Verified, given: AllBars) -> Iterator[tuple[str, str]]:
     if found.revisions:
         yield "revised", f"{screen.number(found.revisions)} examples say so; the files hold one version only"
     if found.indicators is not None:
-        unknown = f"; of {screen.number(found.unknown_indicators)} bars in examples the files have none"
-        yield "indicators", f"{screen.number(found.indicators)} compared{unknown}"
+        others = f"{screen.number(found.unknown_indicators)} bars in examples have others"
+        yield "indicators", f"{screen.number(found.indicators)} compared; {others}"
