@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -12,6 +11,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from tokenizers.processors import TemplateProcessing
 
 from destinations.training.encodings import ENCODINGS
 from destinations.training.finalize import finalize, recipe_of
@@ -108,40 +111,20 @@ def test_an_estimate_is_between_a_third_of_the_bytes_and_all_of_them(one: str, o
 
 def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ConfigError, match=r"tokenizers: is not installed: pip install tokenizers"):
+    with pytest.raises(ConfigError, match=r"tokenizers: is not installed: pip install 'candlefleet\[lint\]'"):
         counted_by(tmp_path / "tokenizer.json")
 
 
-class Letters:
-    """The library's class, of a model that reads letter by letter."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit: int | None = limit
-        self._padded = True
-
-    @classmethod
-    def from_file(cls, path: str) -> Letters:
-        if not Path(path).is_file():
-            raise Exception("No such file or directory (os error 2)")  # noqa: TRY002 (so does the library)
-        return cls(int(Path(path).read_text()))
-
-    def no_truncation(self) -> None:
-        self._limit = None
-
-    def no_padding(self) -> None:
-        self._padded = False
-
-    def encode_batch(self, texts: list[str]) -> list[list[str]]:
-        assert not self._padded
-        return [["<s>", *text][: self._limit] for text in texts]
-
-
 @pytest.fixture
-def letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Install that library, and give the file of a tokenizer that would cut texts off."""
-    monkeypatch.setitem(sys.modules, "tokenizers", SimpleNamespace(Tokenizer=Letters))
+def letters(tmp_path: Path) -> Path:
+    """Give the file of a tokenizer that reads letter by letter, and would cut texts off and fill them up."""
+    made = Tokenizer(WordLevel({"<s>": 0, "<unk>": 1}, unk_token="<unk>"))
+    made.pre_tokenizer = Split(Regex(r"[\s\S]"), "isolated")
+    made.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    made.enable_truncation(8)
+    made.enable_padding()
     path = tmp_path / "tokenizer.json"
-    path.write_text("8")
+    made.save(str(path))
     return path
 
 
