@@ -131,7 +131,7 @@ class LLMTrainingDatasetDestination(LedgeredDestination):
         super().open()
         self._describe()
 
-    # Whoever writes without opening, as the ledger allows, leaves a dataset that tells what it is all the same.
+    # Also for whoever writes without opening, which the ledger allows.
     def _describe(self) -> None:
         settings = self.output_path / SETTINGS
         with disk_errors(self.output_path):

@@ -330,6 +330,58 @@ def test_a_finished_set_is_looked_at_as_it_was_finished(folder: Path, dataset_li
     assert "✗ not read TRL's SFTTrainer reads prompt_completion and messages, not raw" in said.out
 
 
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_a_finished_set_without_its_parts_is_measured_as_it_is(
+    folder: Path, dataset_lint: Command, format: str
+):
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts, style="messages", encoding="bps", format=format))
+    before = dataset_lint(folder, "--json")
+    for name in ("parts", "dataset.json"):
+        (folder / name).rename(folder / f".{name}")
+    assert dataset_lint(folder, "--json") == before
+    said = dataset_lint(folder, "--max-length", "500")
+    assert said.code == 1
+    assert "✗ cut off 59 of 59 examples have more than 500 tokens in bps" in said.out
+    assert "→ finish it in another style or encoding: lint it where its parts are" in said.out
+    said = dataset_lint(folder, "--encoding", "csv")
+    assert said.code == 2
+    assert "messages in bps: its parts are not here" in said.err
+
+
+def test_raw_shards_without_their_parts_are_examples_as_good(folder: Path, dataset_lint: Command):
+    before = dataset_lint(folder, "--style", "messages", "--json")
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts))
+    (folder / "parts").rename(folder / ".parts")
+    assert dataset_lint(folder, "--style", "messages", "--json") == before
+
+
+def test_a_finished_style_that_is_not_read_is_told_without_parts(folder: Path, dataset_lint: Command):
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts, style="series"))
+    (folder / "parts").rename(folder / ".parts")
+    said = dataset_lint(folder)
+    assert said.code == 1
+    assert (
+        "✗ not read TRL's SFTTrainer reads prompt_completion and messages, not series\n→ finish it"
+        in said.out
+    )
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"[1]\n")])
+def test_a_shard_that_is_gone_or_damaged_is_named(
+    folder: Path, dataset_lint: Command, damage: Callable[[Path], object]
+):
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts, style="messages"))
+    (folder / "parts").rename(folder / ".parts")
+    damage(folder / "data" / "train-00000-of-00001.jsonl")
+    said = dataset_lint(folder)
+    assert said.code == 2
+    assert "train-00000-of-00001.jsonl: is gone, was changed or damaged: " in said.err
+
+
 def test_examples_across_a_boundary_are_not_looked_at(tmp_path: Path, dataset_lint: Command):
     options = make_options(splits={"train": "2024-02-15", "test": None})
     examples = make_examples(make_bars(90), options)
