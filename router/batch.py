@@ -216,13 +216,13 @@ class PointBatch(Sequence[NormalizedDataPoint]):
     def enrich_with_indicators(self, *names: str) -> PointBatch:
         """Return these rows with technical indicators, made of the bars they stand among.
 
-        Without a standing these are the rows themselves, and what is late among them gets none.
+        Outside a delivery these are the rows themselves, and one that is late among them gets none.
 
         Args:
             names: Such as `sma_20`, `rsi_14`; none: those of `router.indicators.DEFAULT`.
 
         Raises:
-            TransformError: Fewer bars are kept than these indicators need.
+            TransformError: They stand among no bars, or fewer are kept than these indicators need.
             ConfigError: A name means nothing; `package.missing` without TA-Lib.
         """
         return enriched(self, indicators(names))

@@ -19,7 +19,7 @@ TOLERANCE: Final = 1e-6
 TOLERANCES: Final = (1e-8, 0.1)
 
 _WHERE: Final = "indicators"
-_NUMBER: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_NUMBER: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?")
 
 
 class _Range(NamedTuple):
@@ -126,10 +126,6 @@ class Indicator:
         Raises:
             ConfigError: `enum` if there is no such indicator, `range` or `type` if its parameters cannot be.
         """
-        if not isinstance(name, str):
-            raise ConfigError(
-                "type", _WHERE, f"{shown(name)} is not the name of an indicator, such as sma_20"
-            )
         kind, *written = name.split("_")
         if kind not in _KINDS:
             known = ", ".join(map(usual_name, _KINDS))
@@ -141,7 +137,7 @@ class Indicator:
     @property
     def name(self) -> str:
         """The name with its parameters, the same for equal ones."""
-        return "_".join([self.kind, *(f"{number:g}" for number in self.numbers)])
+        return "_".join([self.kind, *(f"{number:.10g}" for number in self.numbers)])
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -196,14 +192,22 @@ class Indicator:
         return self.lookback + 1 + sum(math.ceil(math.log(part) / math.log(fade)) for fade in fades)
 
 
-@lru_cache(maxsize=256)
 def indicators(names: tuple[str, ...] = ()) -> tuple[Indicator, ...]:
     """Return the indicators of some names, each once; without names those of `DEFAULT`.
 
     Raises:
-        ConfigError: As `Indicator.of`.
+        ConfigError: As `Indicator.of`, and `type` for what is no text.
     """
-    return tuple(dict.fromkeys(map(Indicator.of, names or DEFAULT)))
+    for name in names:
+        if not isinstance(name, str):
+            message = f"{shown(name)} is not the name of an indicator: write sma_20, rsi_14, each by itself"
+            raise ConfigError("type", _WHERE, message)
+    return _known(names or DEFAULT)
+
+
+@lru_cache(maxsize=256)
+def _known(names: tuple[str, ...]) -> tuple[Indicator, ...]:
+    return tuple(dict.fromkeys(map(Indicator.of, names)))
 
 
 def usual_name(kind: str) -> str:

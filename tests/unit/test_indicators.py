@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -255,8 +256,6 @@ def test_equal_indicators_have_one_name_and_are_made_once():
         ("rsi_5001", "range", "bars are whole, 2 to 5000"),
         ("bollinger_20_0", "range", "standard deviations are 0.1 to 100"),
         ("macd_26_12_9", "range", "the first average is over fewer bars than the second"),
-        (20, "type", "20 is not the name of an indicator"),
-        (["sma_20"], "type", "['sma_20'] is not the name of an indicator"),
     ],
 )
 def test_name_that_means_nothing_is_refused(name: str, code: str, says: str):
@@ -264,6 +263,20 @@ def test_name_that_means_nothing_is_refused(name: str, code: str, says: str):
         Indicator.of(name)
     assert error.value.code == code
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize("name", [20, None, ["sma_20"], ("sma_20", "rsi_14"), {"sma": 20}])
+def test_what_is_no_text_is_no_name(name: Any):
+    with pytest.raises(ConfigError, match="is not the name of an indicator") as error:
+        indicators((name,))
+    assert error.value.code == "type"
+
+
+def test_widths_that_differ_have_names_that_differ():
+    names = [
+        Indicator.of(f"bollinger_20_{width}").name for width in ("99.123456", "99.123457", "2", "2.000001")
+    ]
+    assert len(set(names)) == 4
 
 
 @pytest.mark.parametrize(
