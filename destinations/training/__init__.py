@@ -1,6 +1,6 @@
 """Training sets for language models: examples made of bars, with no look into the future.
 
-Rows become examples, and these files, in `examples` → `lines` or `tables` → `destination`; `options` says what
+Rows become examples, and these files: `examples` → `lines` or `tables` → `destination`; `options` says what
 an example is, and the schema of its row. Everything else starts from the files that were left:
 
 - `parts`, `read_parts`, `raw_rows`: reading them.
