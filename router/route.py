@@ -174,6 +174,7 @@ class Route:
         if self.batch_size is not None and self.batch_timeout is None:
             self.batch_timeout = DEFAULT_BATCH_TIMEOUT
         self.compiled = compile_condition(self.condition, f"{self.route_id}.condition")
+        getattr(self.destination, "learn_route", _know)(self)
 
     # A destination's own options are this route's policy where it names none.
     def _adopt_policy(self) -> None:
@@ -230,6 +231,10 @@ class DefaultRoute(Route):
             name="Default",
             description="Points that match no route.",
         )
+
+
+def _know(_route: Route) -> None:
+    """Most destinations need not know why points come."""
 
 
 def _check_names(given: dict[str, object]) -> None:
