@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import sqlalchemy as sa
 
 from destinations.review_reasons import Rule, reasons, rule_of
-from destinations.review_table import DIALECTS, insert, lock, review_columns
+from destinations.review_table import DIALECTS, insert, lock, returning, review_columns
+from destinations.reviews import Reviews
 from destinations.sql_recorded import RecordedSQLDestination
-from destinations.sql_tables import Tables
+from destinations.sql_tables import Tables, exists
 from destinations.sql_url import Server
 from router.batch import PointBatch
 from router.errors import ConfigError
@@ -55,6 +59,8 @@ class QualityReviewQueue(RecordedSQLDestination):
             raise ConfigError("reason", "reason", f"{reason!r} is not a line of text")
         self._reason = reason
         self._rules: dict[str, Rule] = {}
+        #: What waits here and what was decided; nothing is made to look at it.
+        self.reviews = Reviews(tables.points, self._begun)
 
     def learn_route(self, route: Route) -> None:
         """Take note of why the points of a route come here."""
@@ -63,7 +69,20 @@ class QualityReviewQueue(RecordedSQLDestination):
     def _put(self, connection: sa.Connection, batch: PointBatch) -> None:
         table = self._tables.points
         lock(connection, table)
-        insert(connection, table, batch, self._reasons(batch))
+        new = batch.filter(~returning(connection, table, batch))
+        if len(new):
+            insert(connection, table, new, self._reasons(new))
+
+    @contextmanager
+    def _begun(self, begin: str) -> Iterator[sa.Connection | None]:
+        with self._lock:
+            if not self._is_connected() and not self._is_there():
+                yield None
+                return
+            if not self._is_connected():
+                self._connect()
+            with self._transaction(begin) as connection:
+                yield connection if exists(connection, self._tables.points) else None
 
     def _reasons(self, batch: PointBatch) -> list[str]:
         if self._reason is not None:

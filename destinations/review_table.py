@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 import sqlalchemy as sa
 
+from destinations.review_records import State
 from destinations.revisions import ACCEPTANCE, with_acceptance
 from destinations.sql_rows import encode_indicators, values
 from destinations.sql_tables import POINT_COLUMNS, json_type, point_columns, text_type, time_type
 from router.batch import PointBatch
+from router.rows import Mask
 from router.schema import IDENTITY
 
 #: What a table of SQL must be able to do for two people and many workers to share it.
 DIALECTS: Final = ("sqlite", "postgresql")
 
-
-class State(StrEnum):
-    """What became of a point that was to be reviewed."""
-
-    WAITING = "waiting"
-    APPROVED = "approved"
-    CORRECTED = "corrected"
-    REJECTED = "rejected"
-    SUPERSEDED = "superseded"
-
-
+#: Begins the id of every batch in which points are sent on, and of no other.
+SENT: Final = "review-"
 #: What is known of a row when it comes, in order.
 COMES_WITH: Final = (
     "id",
@@ -77,6 +69,20 @@ def lock(connection: sa.Connection, table: sa.Table) -> None:
         connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
 
 
+def returning(connection: sa.Connection, table: sa.Table, batch: PointBatch) -> Mask:
+    """Return of each point whether it is here because a person sent it on when it waited for this route."""
+    mask: Mask = np.zeros(len(batch), dtype=np.bool_)
+    ids = [part.batch_id for part in batch.parts if part.batch_id.startswith(SENT)]
+    if ids:
+        t = table.c
+        asked = sa.select(t.sent_as, *(t[name] for name in IDENTITY))
+        mine = asked.where(t.route == (batch.route_id or ""), t.sent_as.in_(ids))
+        decided = {tuple(row) for row in connection.execute(mine)}
+        points = values(batch.frame.select(IDENTITY), connection.dialect.name)
+        mask[:] = [(name, *point) in decided for name, point in zip(_batches(batch), points, strict=True)]
+    return mask
+
+
 def insert(connection: sa.Connection, table: sa.Table, batch: PointBatch, reasons: list[str]) -> None:
     """Insert points that wait, and mark those that are no longer, or not, the newest revision of theirs.
 
@@ -88,7 +94,6 @@ def insert(connection: sa.Connection, table: sa.Table, batch: PointBatch, reason
 
 
 def _rows(batch: PointBatch, reasons: list[str], first: int) -> pl.DataFrame:
-    batches = np.repeat([part.batch_id for part in batch.parts], [len(part.rows) for part in batch.parts])
     return (
         with_acceptance(batch)
         .select(
@@ -97,13 +102,17 @@ def _rows(batch: PointBatch, reasons: list[str], first: int) -> pl.DataFrame:
             *(name for name in POINT_COLUMNS if name != "technical_indicators"),
             encode_indicators(batch.frame),
             *ACCEPTANCE,
-            pl.Series("batch", batches),
+            pl.Series("batch", _batches(batch)),
             pl.Series("reason", reasons),
             pl.lit(datetime.now(UTC)).alias("came_at"),
             pl.lit(State.WAITING.value).alias("state"),
         )
         .select(COMES_WITH)
     )
+
+
+def _batches(batch: PointBatch) -> list[str]:
+    return [part.batch_id for part in batch.parts for _ in range(len(part.rows))]
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: pl.DataFrame) -> None:
@@ -122,7 +131,7 @@ def _supersede(table: sa.Table) -> sa.Update:
     touched = (
         sa.select(older.c.id)
         .select_from(came.join(older, _same(came, older)))
-        .where(came.c.id > sa.bindparam("last"), older.c.state == State.WAITING)
+        .where(came.c.id > sa.bindparam("last"), older.c.state == State.WAITING.value)
     )
     newest = (
         sa.select(newer.c.id)

@@ -168,7 +168,7 @@ class RecordedSQLDestination(DataDestination):
             if self._is_connected():
                 with suppress(DestinationError):  # the server may have ended it since
                     return self._rows_written(route_id)
-            if self._server.file is None or self._server.file.exists():
+            if self._is_there():
                 self._connect()
                 return self._rows_written(route_id)
         return None
@@ -255,6 +255,10 @@ class RecordedSQLDestination(DataDestination):
             self._tables.prepare(connection, create=self._create)
             self._adapt(connection)
         self._prepared = True
+
+    # A file that is not there is made by who writes, not by who asks.
+    def _is_there(self) -> bool:
+        return self._server.file is None or self._server.file.exists()
 
     def _is_connected(self) -> bool:
         return self._connection is not None and self._pid == os.getpid()

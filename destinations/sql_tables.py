@@ -86,7 +86,7 @@ class Tables:
         Raises:
             ConfigError: `table.` and what is wrong: `missing`, `schema`, `view`, `column`, `type` or `key`.
         """
-        missing = [t for t in self.metadata.sorted_tables if not _exists(connection, t)]
+        missing = [t for t in self.metadata.sorted_tables if not exists(connection, t)]
         if (
             missing
             and self.schema is not None
@@ -160,7 +160,8 @@ def _bytes() -> sa.types.TypeEngine[bytes]:
 # -- what is there ------------------------------------------------------------------------------
 
 
-def _exists(connection: sa.Connection, table: sa.Table) -> bool:
+def exists(connection: sa.Connection, table: sa.Table) -> bool:
+    """Return whether there is a table of this name."""
     return sa.inspect(connection).has_table(table.name, table.schema)
 
 

@@ -174,7 +174,7 @@ class Route:
         if self.batch_size is not None and self.batch_timeout is None:
             self.batch_timeout = DEFAULT_BATCH_TIMEOUT
         self.compiled = compile_condition(self.condition, f"{self.route_id}.condition")
-        getattr(self.destination, "learn_route", _know)(self)
+        self._tell_destination()
 
     # A destination's own options are this route's policy where it names none.
     def _adopt_policy(self) -> None:
@@ -184,6 +184,12 @@ class Route:
             self.batch_timeout = getattr(self.destination, "flush_interval", None)
         if self.allowed_lateness is None:
             self.allowed_lateness = getattr(self.destination, "allowed_lateness", None)
+
+    # Some say with every point why it came.
+    def _tell_destination(self) -> None:
+        learn = getattr(self.destination, "learn_route", None)
+        if callable(learn):
+            learn(self)
 
     def __setattr__(self, name: str, value: object) -> None:
         if "compiled" in self.__dict__ and name != "enabled":
@@ -231,10 +237,6 @@ class DefaultRoute(Route):
             name="Default",
             description="Points that match no route.",
         )
-
-
-def _know(_route: Route) -> None:
-    """Most destinations need not know why points come."""
 
 
 def _check_names(given: dict[str, object]) -> None:
