@@ -12,7 +12,7 @@ from workers.producer import Producer
 #: Seconds for which the fleet tells a batch that was sent on from a repeat: a year.
 REMEMBERED: Final = 365 * 86_400
 #: Seconds to go on trying while the fleet is away: what was decided is kept, and sent the next time.
-PATIENCE: Final = 3.0
+PATIENCE: Final = 2.0
 
 
 class Sent(NamedTuple):

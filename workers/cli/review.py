@@ -292,8 +292,9 @@ def _queue(name: str | None, path: Path | None) -> QualityReviewQueue:
 
 
 def _state(text: str) -> State | None:
-    if text != EVERY and text not in set(State):
-        allowed = f"{', '.join(State)} or {EVERY}{nearest(text, [*State, EVERY])}"
+    known = [*map(str, State), EVERY]
+    if text not in known:
+        allowed = f"one of {', '.join(known)}{nearest(text, known)}"
         raise ConfigError("enum", "--state", f"{text!r} is not {allowed}")
     return None if text == EVERY else State(text)
 
