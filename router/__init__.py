@@ -4,6 +4,7 @@ from router.adapters import from_alpaca, from_ccxt, from_databento, from_frame, 
 from router.admission import Admission, Refused, admit
 from router.batch import BatchRows, PointBatch
 from router.delivery import Delivery, DirectDelivery
+from router.enriching import Indicators
 from router.errors import (
     CandlefleetError,
     ConditionError,
@@ -54,6 +55,7 @@ __all__ = [
     "FleetBusyError",
     "FleetError",
     "FleetUnreachableError",
+    "Indicators",
     "Matches",
     "NormalizedDataPoint",
     "PointBatch",

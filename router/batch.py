@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import count, repeat
 from typing import Any, Final, overload
 
 import numpy as np
@@ -14,7 +15,9 @@ import polars as pl
 import pyarrow as pa
 from ulid import ULID
 
+from router.enriching import enriched
 from router.errors import DecodeError
+from router.indicators import indicators
 from router.points import NormalizedDataPoint
 from router.rows import Mask, Rows
 from router.schema import POINT_SCHEMA
@@ -139,7 +142,9 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         return next(iter(self.slice(row, row + 1)))
 
     def __iter__(self) -> Iterator[NormalizedDataPoint]:
-        return map(NormalizedDataPoint.trusted, self.to_dicts())
+        if self.standing is None:
+            return map(NormalizedDataPoint.trusted, self.to_dicts())
+        return map(NormalizedDataPoint.trusted, self.to_dicts(), zip(repeat(self.standing), count()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PointBatch) and self.frame.equals(other.frame)
@@ -207,6 +212,20 @@ class PointBatch(Sequence[NormalizedDataPoint]):
         if len(frame) != len(self):
             raise ValueError(f"{len(frame)} rows cannot stand for {len(self)}: use filter() to drop rows")
         return PointBatch(frame, self.parts, self.route_id, self.standing)
+
+    def enrich_with_indicators(self, *names: str) -> PointBatch:
+        """Return these rows with technical indicators, made of the bars they stand among.
+
+        Outside a delivery these are the rows themselves, and one that is late among them gets none.
+
+        Args:
+            names: Such as `sma_20`, `rsi_14`; none: those of `router.indicators.DEFAULT`.
+
+        Raises:
+            TransformError: They stand among no bars, or fewer are kept than these indicators need.
+            ConfigError: A name means nothing; `package.missing` without TA-Lib.
+        """
+        return enriched(self, indicators(names))
 
     def for_route(self, route_id: str) -> PointBatch:
         """Return the same rows, said to be delivered for a route."""

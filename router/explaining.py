@@ -16,10 +16,10 @@ from router.conditions import name_of, said
 from router.explain_lines import Line, lines_of
 from router.matching import Matches, match
 from router.points import NormalizedDataPoint
+from router.preparing import prepare_alone
 from router.route import DEFAULT_ROUTE_ID, Destination, Route
 from router.rules import DEFAULT, Rules
 from router.table import RouteTable
-from router.transforms import apply_transform
 
 Outcome = Literal["matched", "no match", "error", "disabled"]
 
@@ -196,7 +196,7 @@ _POLICY: Final = (
 def _transformed(route: Route, batch: PointBatch) -> tuple[Change | None, PointBatch]:
     if route.transform is None:
         return None, batch
-    name, result = name_of(route.transform), apply_transform(route, batch)
+    name, result = name_of(route.transform), prepare_alone(route, batch)
     if result.failed:
         return Change(name, error=result.failed[0][1]), result.batch
     if not len(result.batch):

@@ -77,6 +77,7 @@ class _Placing:
             completed=_by_row([one.completions(start) for one, start in zip(found, starts, strict=False)]),
             changes=[change for one in found for change in one.changes()],
             pieces=[piece for one in found for piece in one.pieces()],
+            policy=self.policy,
         )
 
     # Series with a row that is not later than all before it, or whose bars wait for late ones.
@@ -166,7 +167,8 @@ class _InOrder:
         p, bars, found = self._p, self._bars, []
         for start, stop in self._segments():
             old = int(np.searchsorted(bars[start:stop], p.known))
-            found.append((bars[start + old : stop] - p.known, bars[start:stop], np.arange(old, stop - start)))
+            rows, at = bars[start + old : stop] - p.known, np.arange(old, stop - start)
+            found.append((rows, bars[start:stop], at, max(0, int(self._ordinals[start]))))
         return found
 
     # Those that have a row among the new ones.
@@ -186,7 +188,7 @@ class _Tangled:
         self._ordinals: list[int] = []  # of the complete ones
         self._values = dict(zip(bars.tolist(), p.bars[bars].drop(ORDINAL).rows(), strict=True))
         self._events: list[tuple[int, int, int, bool]] = []
-        self._pieces: list[Piece] = []
+        self._notes: list[tuple[list[int], list[int], list[int], int]] = []
         self._key = p.keys[p.series[bars[0]]]
         self._step = np.array([p.steps[p.series[bars[0]]]])
         self._old = [bar for bar in bars.tolist() if bar < p.known]
@@ -250,10 +252,16 @@ class _Tangled:
         gap = missing_bars(apart, self._step)[0] > self._p.policy.max_gap
         return 0 if gap else self._ordinals[-1] + 1
 
+    # A row that follows the last one goes on with its bars.
     def _note(self, bar: int, at: int) -> None:
-        start = max(0, at + 1 - self._p.policy.bars)
-        bars = np.array([*self._held[start:at], bar], dtype=np.int64)
-        self._pieces.append((np.array([bar - self._p.known]), bars, np.array([at - start])))
+        if not self._notes or not at or self._notes[-1][1][-1] != self._held[at - 1]:
+            start = max(0, at + 1 - self._p.policy.bars)
+            before = start + (self._ordinals[0] if self._ordinals else 0)
+            self._notes.append(([], self._held[start:at], [], before))
+        rows, bars, places, _ = self._notes[-1]
+        rows.append(bar - self._p.known)
+        places.append(len(bars))
+        bars.append(bar)
 
     def _why_late(self, time: int) -> str:
         newest, allowed = _shown(self._times[-1]), self._p.policy.allowed_lateness / 1e6
@@ -274,7 +282,10 @@ class _Tangled:
         return [WindowChange(self._key, len(self._old) - self._sound, added, ordinals, kept)]
 
     def pieces(self) -> list[Piece]:
-        return self._pieces
+        return [
+            (np.array(rows, np.int64), np.array(bars, np.int64), np.array(places, np.int64), before)
+            for rows, bars, places, before in self._notes
+        ]
 
 
 def _series(bars: pl.DataFrame) -> tuple[list[tuple[str, str, str]], Places]:

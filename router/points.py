@@ -16,9 +16,12 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from router.checks import check_point
+from router.enriching import values_at
 from router.errors import PointError, Reason
+from router.indicators import indicators
 from router.rules import DEFAULT, Rules
 from router.schema import AssetClass
+from router.series import Standing
 
 _set: Final = object.__setattr__  # a frozen point is filled past its own __setattr__
 
@@ -32,6 +35,7 @@ class NormalizedDataPoint(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True)
+    __slots__ = ("_stands",)  # no part of the value: a copy, a revised point and one unpickled stand nowhere
 
     timestamp: datetime  #: start of the bar, UTC
     open: float  #: first price, in the symbol's quote currency as are all four
@@ -73,8 +77,13 @@ class NormalizedDataPoint(BaseModel):
         return cls.trusted(checked.values)
 
     @classmethod
-    def trusted(cls, values: dict[str, Any]) -> Self:
-        """Return a point of all 13 values, which were checked before; it keeps the dict."""
+    def trusted(cls, values: dict[str, Any], stands: tuple[Standing, int] | None = None) -> Self:
+        """Return a point of all 13 values, which were checked before; it keeps the dict.
+
+        Args:
+            values: By field.
+            stands: Where it stands among the bars of its series: the standing of a batch, and its row there.
+        """
         if type(values["asset_class"]) is not AssetClass:
             values["asset_class"] = AssetClass(values["asset_class"])
         if values["timestamp"].tzinfo is not UTC:
@@ -84,6 +93,8 @@ class NormalizedDataPoint(BaseModel):
         _set(point, "__pydantic_fields_set__", set(values))
         _set(point, "__pydantic_extra__", None)
         _set(point, "__pydantic_private__", None)
+        if stands is not None:
+            _set(point, "_stands", stands)
         return point
 
     @property
@@ -98,6 +109,25 @@ class NormalizedDataPoint(BaseModel):
             pydantic.ValidationError: If the new point is refused.
         """
         return type(self)(**{**self.__dict__, **changes})
+
+    def enrich_with_indicators(self, *names: str) -> Self:
+        """Return this point with technical indicators, made of the bars before it in its series.
+
+        A point that a route's transform is given stands among them, where the transform names this method;
+        indicators it has already stay, unless they are made anew. See docs/indicators.md.
+
+        Args:
+            names: Such as `sma_20`, `rsi_14`; none: those of `router.indicators.DEFAULT`.
+
+        Raises:
+            TransformError: It stands alone, or fewer bars are kept than these indicators need.
+            ConfigError: A name means nothing; `package.missing` without TA-Lib.
+        """
+        stands: tuple[Standing, int] | None = getattr(self, "_stands", None)
+        found = values_at(stands, indicators(names))
+        held = self.technical_indicators
+        merged = held if not found else {**(held or {}), **found}
+        return self.trusted({**self.__dict__, "technical_indicators": merged}, stands)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the point as JSON types; the timestamp is ISO 8601 UTC."""

@@ -14,6 +14,7 @@ from router.placing import place
 from router.route import Route
 from router.rows import Positions, Rows
 from router.series import History, Placed, SeriesPolicy, Standing
+from router.transform_history import transform_history
 from router.transforms import Transformed, apply_transform
 
 #: Who needs the bars before: each has windows of its own, since a transform changes bars.
@@ -78,14 +79,24 @@ def prepare(route: Route, batch: PointBatch, recall: Recall) -> Prepared:
     transformed = apply_transform(route, given)
     failed = [(int(rows[row]), why) for row, why in transformed.failed]
     rows = rows[transformed.rows.positions]
-    given, rows = _stand(route, "destination", transformed.batch, rows, recall, windows)
+    given = transformed.batch.with_standing(None)  # the destination has bars of its own
+    given, rows = _stand(route, "destination", given, rows, recall, windows)
     late = [(int(w.rows[row]), why) for w in windows for row, why in w.placed.late.items()]
     return Prepared(Transformed(given, transformed.dropped, failed, Rows(rows)), late, windows)
 
 
+def prepare_alone(route: Route, batch: PointBatch) -> Transformed:
+    """Return the rows of a batch as a route's destination is to be given them, had no bar come before."""
+    return prepare(route, batch, lambda *_: History.empty()).transformed
+
+
 def history_of(route: Route, stage: Stage) -> SeriesPolicy | None:
     """Return what a route's transform or destination needs of the bars before; None: nothing."""
-    policy = getattr(getattr(route, stage), "history", None)
+    policy = (
+        transform_history(route.transform)
+        if stage == "transform"
+        else getattr(route.destination, "history", None)
+    )
     if not isinstance(policy, SeriesPolicy):
         return None
     lateness = round((route.allowed_lateness or 0) * _SECOND)

@@ -14,9 +14,9 @@ from router.check_numbers import shown
 from router.check_times import check_timestamp
 from router.errors import PointError, Reason
 from router.matching import match
+from router.preparing import prepare_alone
 from router.route_tests import RouteTest
 from router.table import RouteTable
-from router.transforms import apply_transform
 
 #: How far a number may be from the one expected, as a share of it: the last digits of a computation.
 NEAR: Final = 1e-9
@@ -66,7 +66,7 @@ def _see(point: Mapping[str, Any], table: RouteTable) -> _Seen:
     for route in table.by_priority():
         if route.route_id in matches.selections:
             seen.matched.append(route.route_id)
-            transformed = apply_transform(route, batch.for_route(route.route_id))
+            transformed = prepare_alone(route, batch.for_route(route.route_id))
             if transformed.failed:
                 seen.failed[route.route_id] = transformed.failed[0][1]
             elif transformed.dropped:

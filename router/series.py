@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from router.rows import Mask, Positions
 from router.schema import FRAME_SCHEMA
 
 Places = npt.NDArray[np.int64]
-Piece = tuple[Places, Places, Places]
+Made = TypeVar("Made")
+Piece = tuple[Places, Places, Places, int]
 
 #: What names a series.
 SERIES: Final = ("source", "symbol", "timeframe")
@@ -62,11 +63,13 @@ class Neighbours:
         rows: Positions in the batch, in order.
         bars: Columns of `HISTORY_SCHEMA`, by event time, as they were known when the last of the rows came.
         at: Where each row stands in `bars`.
+        before: How many bars of the series came before `bars`: since the last gap, if one breaks a run.
     """
 
     rows: Positions
     bars: pl.DataFrame
     at: Places
+    before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,9 @@ class Placed:
         ordinals: Of each place in `order`, see `ORDINAL`.
         completed: What the rows completed.
         changes: The windows after all rows.
-        pieces: Rows, the bars of their series up to them as places in `bars`, and where in these each stands.
+        pieces: Rows, the bars of their series up to them as places in `bars`, where in these each stands, and
+            how many bars came before these.
+        policy: What is kept, and what is late.
     """
 
     bars: pl.DataFrame
@@ -133,6 +138,7 @@ class Placed:
     completed: Completions
     changes: Sequence[WindowChange]
     pieces: Sequence[Piece]
+    policy: SeriesPolicy
 
     def after(self) -> History:
         """Return the windows as the rows leave them; series they have no bar of stay as they are."""
@@ -157,15 +163,25 @@ class Standing:
         rows: Which of them are the rows of the batch.
     """
 
-    __slots__ = ("placed", "rows")
+    __slots__ = ("_made", "placed", "rows")
 
-    def __init__(self, placed: Placed, rows: Places | None = None) -> None:
-        """Take what was placed; None: all rows of it."""
+    def __init__(
+        self, placed: Placed, rows: Places | None = None, made: dict[Hashable, Any] | None = None
+    ) -> None:
+        """Take what was placed; None: all rows of it, and nothing was made of them yet."""
         self.placed = placed
         self.rows: Places = np.arange(len(placed.bars) - placed.known) if rows is None else rows
+        self._made: dict[Hashable, Any] = {} if made is None else made
 
     def __getitem__(self, keep: Mask | slice) -> Standing:
-        return Standing(self.placed, self.rows[keep])
+        return Standing(self.placed, self.rows[keep], self._made)
+
+    def once(self, what: Hashable, make: Callable[[Placed], Made]) -> Made:
+        """Return what is made of all rows that were placed together, once for every batch of them."""
+        if what not in self._made:
+            self._made[what] = make(self.placed)
+        found: Made = self._made[what]
+        return found
 
     @staticmethod
     def concat(standings: Sequence[Standing | None]) -> Standing | None:
@@ -173,7 +189,8 @@ class Standing:
         first = standings[0]
         if first is None or any(one is None or one.placed is not first.placed for one in standings):
             return None
-        return Standing(first.placed, np.concatenate([one.rows for one in standings if one is not None]))
+        rows = np.concatenate([one.rows for one in standings if one is not None])
+        return Standing(first.placed, rows, first._made)
 
     def completed(self) -> Completions:
         """Return what the rows of the batch completed; `rows` are positions in the batch."""
@@ -184,10 +201,10 @@ class Standing:
     def neighbours(self) -> Iterator[Neighbours]:
         """Yield the rows of the batch with the bars before them, each once; series by series, if in order."""
         ours = self._positions()
-        for rows, bars, at in self.placed.pieces:
+        for rows, bars, at, before in self.placed.pieces:
             mine = ours[rows] >= 0
             if mine.any():
-                yield Neighbours(ours[rows[mine]].astype(np.uint32), self.placed.bars[bars], at[mine])
+                yield Neighbours(ours[rows[mine]].astype(np.uint32), self.placed.bars[bars], at[mine], before)
 
     # Of each row that was placed its position in the batch, or -1.
     def _positions(self) -> Places:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from router.errors import ConfigError
 from tests.servers import influx, postgres, rabbitmq, redis
@@ -21,6 +22,10 @@ from workers.store import Store
 # Consoles look for these first: a shell may export them, and readline does for whatever is started after it.
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
+
+# A test never says anything about time: this machine may be busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 #: Folders whose tests take longest: they come first, so that processes that share the suite end together.
 LONGEST_FIRST = [Path(__file__).parent / name for name in ("faults", "acceptance")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import combinations
 from pathlib import Path
@@ -12,12 +12,11 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from destinations.training.manifest import RAW, Manifest, read_manifest
+from destinations.training.manifest import RAW, read_manifest
 from destinations.training.options import PURGED, TrainingOptions
 from destinations.training.parts import Batch, TrainingParts
-from destinations.training.read_parts import read_part
+from destinations.training.raw_shards import RawShards
 from destinations.training.spans import SERIES, TIMES, Spans
-from router.errors import ConfigError
 
 _ID: Final = "example_id"
 
@@ -60,18 +59,20 @@ class Splits:
     """The splits of a training set.
 
     Attributes:
-        finished: Whether its shards were looked at, not its parts.
         spans: The splits in the order of time.
         purged: How many examples lie across a boundary, and are in none.
         embargo: How far the splits have to be apart.
         leaks: Pairs of splits that are not.
+        finished: Whether its shards were looked at, not its parts.
+        behind: Whether parts were written since those shards were made.
     """
 
-    finished: bool
     spans: tuple[Span, ...]
     purged: int
     embargo: timedelta
     leaks: tuple[Leak, ...]
+    finished: bool = False
+    behind: bool = False
 
 
 def look_at(folder: str | Path) -> Splits:
@@ -84,31 +85,15 @@ def look_at(folder: str | Path) -> Splits:
     parts = TrainingParts.of(folder)
     manifest = read_manifest(parts.path)
     if manifest is not None and manifest.recipe.style == RAW:
-        options = TrainingOptions.of(**manifest.recipe.options)
-        shards = _Shards(parts.path, options, manifest)
-        return _looked(options, shards.batches, manifest.purged, finished=True)
+        shards = RawShards(parts.path, manifest)
+        found = _looked(shards.options, shards.batches, manifest.purged)
+        return replace(found, finished=True, behind=manifest.recipe.parts != parts.digest())
     known = [split.name for split in parts.options.splits]
     purged = parts.counts()[PURGED]
-    return _looked(parts.options, lambda columns: parts.batches(columns, known), purged, finished=False)
+    return _looked(parts.options, lambda columns: parts.batches(columns, known), purged)
 
 
-@dataclass(frozen=True)
-class _Shards:
-    folder: Path
-    options: TrainingOptions
-    manifest: Manifest
-
-    def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
-        for shard in self.manifest.shards:
-            path = self.folder / shard.name
-            if not path.is_file():
-                message = "is gone: run `candlefleet dataset finalize` again"
-                raise ConfigError("dataset.shard", str(path), message)
-            for table in read_part(path, self.options, columns):
-                yield Batch(shard.split, table)
-
-
-def _looked(options: TrainingOptions, batches: Batches, purged: int, *, finished: bool) -> Splits:
+def _looked(options: TrainingOptions, batches: Batches, purged: int) -> Splits:
     tally = Spans()
     for split, table in batches((*SERIES, *TIMES, "flags")):
         tally.add(split, table)
@@ -116,7 +101,7 @@ def _looked(options: TrainingOptions, batches: Batches, purged: int, *, finished
     spans = tuple(found.get(split.name, Span(split.name, 0)) for split in options.splits)
     embargo = timedelta(seconds=options.embargo)
     leaks = [_leak(one, other, embargo, batches) for one, other in _too_close(spans, embargo)]
-    return Splits(finished, spans, purged, embargo, tuple(leaks))
+    return Splits(spans, purged, embargo, tuple(leaks))
 
 
 # Every split against every later one: one without examples keeps none apart.

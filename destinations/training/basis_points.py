@@ -59,7 +59,11 @@ def tell_relative(values: pl.Series, windows: Windows, options: TrainingOptions)
 
 
 def read_relative(number: float, example: Mapping[str, Any], options: TrainingOptions) -> float:
-    """Return the target that `tell_relative` told of an example."""
+    """Return the target that `tell_relative` told of an example.
+
+    Raises:
+        ValueError: It is a volume, and no bar of the example has one.
+    """
     match options.target_column.removeprefix(NEXT):
         case name if name in PRICES:
             close: float = example["current"]["close"]
@@ -67,6 +71,8 @@ def read_relative(number: float, example: Mapping[str, Any], options: TrainingOp
         case "volume" if options.has_volume:
             volumes = [bar["volume"] for bar in (*example["context"], example["current"])]
             known: list[float] = [volume for volume in volumes if volume is not None]
+            if not known:
+                raise ValueError("no bar of the example has a volume to tell it against")
             return sum(volume / len(known) for volume in known) * number / 100
         case _:
             return number

@@ -34,8 +34,8 @@ _MARKUP: Final = re.compile(r"[\\`*{}\[\]<>#~|]|\b_|_\b")
 _LICENCE: Final = """
 ## Licence
 
-Whoever publishes these data says here, and as `license:` at the top of this file, on what terms. The terms of
-the sources named above hold for what was made of them.
+Whoever publishes these data says here, and as `license:` at the top of this file, on what terms. The
+sources named above may have terms of their own.
 """
 
 _STYLES: Final = {
@@ -111,7 +111,7 @@ def _front(facts: Facts) -> dict[str, Any]:
 def _owners(before: Path) -> tuple[dict[str, Any], str]:
     if not before.is_file():
         return {}, _LICENCE
-    text = before.read_text(encoding="utf-8", errors="replace")
+    text = before.read_text(encoding="utf-8-sig", errors="replace")
     found = _FRONT.match(text)
     _, line, words = text.partition(YOURS + "\n")
     return _fields(found[1] or "", before) if found else {}, words if line else _FRONT.sub("", text, count=1)
@@ -166,7 +166,9 @@ def _options(manifest: Manifest) -> list[Sequence[str]]:
 
 
 def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(value)
+    return f"{value:,.15g}" if isinstance(value, float) else str(value)
 
 
 def _splits(facts: Facts) -> list[Sequence[str]]:
@@ -180,7 +182,7 @@ def _splits(facts: Facts) -> list[Sequence[str]]:
 
 def _purged(facts: Facts) -> str:
     embargo = facts.options.embargo
-    apart = f", or begin less than {embargo:,.0f} seconds after one" if embargo else ""
+    apart = f", or begin less than {embargo:,.15g} seconds after one," if embargo else ""
     return (
         f"Splits are cut by time, over all series at once. {facts.manifest.purged:,} examples whose bars or "
         f"target lie across the end of a split{apart} are in none of them."

@@ -129,6 +129,10 @@ class LLMTrainingDatasetDestination(LedgeredDestination):
             TransientError: The ledger stayed locked by another process.
         """
         super().open()
+        self._describe()
+
+    # Also for whoever writes without opening, which the ledger allows.
+    def _describe(self) -> None:
         settings = self.output_path / SETTINGS
         with disk_errors(self.output_path):
             if not settings.exists():
@@ -154,6 +158,7 @@ class LLMTrainingDatasetDestination(LedgeredDestination):
         writes = self._writer(batch)
         for chunk in batch.chunks(self._most_rows):
             self.ledger.commit(chunk, writes)
+        self._describe()
 
     def place(self) -> str:
         """Return the dataset's folder."""

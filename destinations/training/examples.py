@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from destinations.training.options import DIRECTION, NEXT, RETURN, TrainingOptions
@@ -21,7 +22,10 @@ JUMP: Final = 0.7
 FLAGS: Final = ("context_gap", "context_jump", "label_gap", "label_jump", "revised")
 
 
-_Windows = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+#: Prices beyond it are squared in units of their own.
+_HUGE: Final = 1e100
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class _Seen:
     def said(self, options: TrainingOptions) -> pl.DataFrame:
         now = self.bars[self.current]
         ends = bar_ends(now["timestamp"], now["timeframe"])
-        closes = self._windows("close", options.context_window - 1)
+        mean, std = self._scale(options)
         said = now.select(
             *("symbol", "timeframe", "asset_class"),
             pl.struct(self._target(options).alias(options.target_column)).alias("target"),
@@ -108,25 +112,32 @@ class _Seen:
             self.bars["timestamp"][self.first].alias("context_start"),
             *(ends.alias(name) for name in ("context_end", "as_of", "label_start")),
             bar_ends(self.targets["timestamp"], self.targets["timeframe"]).alias("label_end"),
-            pl.struct(
-                pl.Series("close_mean", closes.mean(axis=1)), pl.Series("close_std", closes.std(axis=1))
-            ).alias("scale"),
+            pl.struct(pl.Series("close_mean", mean), pl.Series("close_std", std)).alias("scale"),
             self._quality_min(options).alias("quality_min"),
             self._flags().alias("flags"),
         )
         split = splits_of(said["context_start"], said["label_end"], options)
         return said.with_columns(split.alias("split"))
 
-    def _windows(self, column: str, width: int) -> _Windows:
+    def _windows(self, column: str, width: int) -> Floats:
         values = self.bars[column].to_numpy()
         places = self.first[:, None] + np.arange(width)
-        windows: _Windows = values[places]  # contiguous: sums are then the same wherever a window lies
+        windows: Floats = values[places]  # contiguous: sums are then the same wherever a window lies
         return windows
+
+    # Huge and tiny prices in units of the largest: no square of one is infinite then, or 0.
+    def _scale(self, options: TrainingOptions) -> tuple[Floats, Floats]:
+        closes = self._windows("close", options.context_window - 1)
+        most = np.abs(closes).max(axis=1, initial=0.0)
+        unit = np.where((most > _HUGE) | ((most < 1 / _HUGE) & (most > 0)), most, 1.0)
+        in_units = closes if (unit == 1).all() else closes / unit[:, None]
+        return in_units.mean(axis=1) * unit, in_units.std(axis=1) * unit
 
     def _target(self, options: TrainingOptions) -> pl.Series:
         now, then = self.bars["close"][self.current], self.targets["close"]
         if options.target_column == RETURN:
-            return pl.select(pl.when(now != 0).then((then / now - 1) * 10_000)).to_series()
+            change = (then / now - 1) * 10_000
+            return pl.select(pl.when((now != 0) & change.is_finite()).then(change)).to_series()
         if options.target_column == DIRECTION:
             up = pl.select(pl.when(then > now).then(pl.lit("up")).when(then < now).then(pl.lit("down")))
             return up.to_series().fill_null("flat")
@@ -160,7 +171,7 @@ class _Seen:
         )
 
 
-def are_jumps(before: np.ndarray, after: np.ndarray) -> Mask:
+def are_jumps(before: Floats, after: Floats) -> Mask:
     """Return where a close is so far from the one before as a split would put it."""
     positive = (before > 0) & (after > 0)
     found: Mask = positive & ((after <= JUMP * before) | (before <= JUMP * after))

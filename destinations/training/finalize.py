@@ -52,7 +52,8 @@ def recipe_of(
         rows: Examples of every shard but the last of a split; None: of some hundred megabytes.
 
     Raises:
-        ConfigError: `enum`, `range`, or `dataset.encoding` for a style without texts.
+        ConfigError: `enum`, `range`, `dataset.encoding` for a style without texts, or `dataset.untold` for a
+            target that the encoding cannot tell.
     """
     if format is not None and format not in FORMATS:
         wanted = ", ".join(FORMATS)

@@ -17,8 +17,6 @@ from destinations.training.options import TrainingOptions
 from destinations.training.styles import render, tellable
 from destinations.training.tokens import Count
 
-#: What the texts of an example need: all else of a row is of no use here.
-COLUMNS: Final = ("symbol", "timeframe", "context", "current", "target", "example_id", "as_of")
 #: Of the examples that are too long so many are kept.
 _KEPT: Final = 16
 #: Tokens that a chat template adds for each message. That of Llama 3 adds most of those in use: 5, and once
@@ -88,7 +86,7 @@ class Ruler:
         """Return the lengths of all examples in some encodings.
 
         Args:
-            batches: The examples, with the `COLUMNS` at least.
+            batches: The examples.
             windows: By encoding, of how many bars each is to be.
         """
         found = {encoding: Lengths(self.most) for encoding in windows}
@@ -97,13 +95,20 @@ class Ruler:
                 found[encoding].add(examples, self.tokens(examples, encoding, window))
         return found
 
+    def measure_rendered(self, batches: Iterable[pa.Table]) -> Lengths:
+        """Return the lengths of examples that are rows of the style already."""
+        found = Lengths(self.most)
+        for rows in batches:
+            found.add(rows, self._count(rows))
+        return found
+
     def tokens(self, examples: pa.Table, encoding: str, window: int) -> pl.Series:
         """Return how many tokens each example of so many bars has; null: its target cannot be told."""
-        told = tellable(shortened(examples, window), encoding, self.options)
-        some = shortened(examples.filter(pa.array(told)), window)
-        texts = _whole(render(some, self.style, encoding, self.options))
+        examples = shortened(examples, window)
+        told = tellable(examples, encoding, self.options)
+        some = examples if told.all() else examples.filter(pa.array(told))
         counts = np.zeros(len(examples), dtype=np.int64)
-        counts[told] = (self.count(texts) + self._added).to_numpy()
+        counts[told] = self._count(render(some, self.style, encoding, self.options)).to_numpy()
         return pl.select(pl.when(pl.Series(told)).then(pl.Series(counts))).to_series()
 
     def window_for(self, examples: pa.Table, encoding: str, below: int) -> int:
@@ -112,10 +117,9 @@ class Ruler:
         fit = bisect_right(windows, self.most, key=lambda bars: _most(self.tokens(examples, encoding, bars)))
         return windows[fit - 1] if fit else 0
 
-    # A text of three messages gets what the model's template says around each, a pair the token that ends it.
-    @property
-    def _added(self) -> int:
-        return 3 * _TEMPLATE if self.style == "messages" else 1
+    # Messages get what the model's template says around each, a pair the token that ends it.
+    def _count(self, rows: pa.Table) -> pl.Series:
+        return self.count(_whole(rows)) + (3 * _TEMPLATE if self.style == "messages" else 1)
 
 
 def shortened(examples: pa.Table, window: int) -> pa.Table:

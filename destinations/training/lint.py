@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +9,11 @@ import pyarrow as pa
 
 from destinations.training.encodings import ENCODINGS
 from destinations.training.lengths import Lengths, Ruler
+from destinations.training.lint_source import Tables
 from destinations.training.trainers import Trainer
 
-#: Gives all examples anew whenever it is called, some thousand at a time.
-Examples = Callable[[], Iterator[pa.Table]]
 
-
-def lint(examples: Examples, ruler: Ruler, trainer: Trainer, style: str, encoding: str) -> Linted:
+def lint(examples: Tables, ruler: Ruler, trainer: Trainer, style: str, encoding: str) -> Linted:
     """Measure examples in the encoding that was chosen; if they do not fit, look for what would.
 
     Args:
@@ -38,8 +35,15 @@ def lint(examples: Examples, ruler: Ruler, trainer: Trainer, style: str, encodin
     return Linted(trainer, style, encoding, ruler.most, readable, lengths, windows)
 
 
+def lint_rendered(rows: Tables, ruler: Ruler, trainer: Trainer, style: str, encoding: str) -> Linted:
+    """Measure rows that are in the style and the encoding already: nobody can make others of them."""
+    readable = style in trainer.reads
+    found = ruler.measure_rendered(rows()) if readable else Lengths(ruler.most)
+    return Linted(trainer, style, encoding, ruler.most, readable, {encoding: found}, {})
+
+
 # What fits the longest examples is tried on all; those that are too long then are looked at again.
-def _windows(examples: Examples, ruler: Ruler, lengths: dict[str, Lengths]) -> dict[str, int]:
+def _windows(examples: Tables, ruler: Ruler, lengths: dict[str, Lengths]) -> dict[str, int]:
     found = {name: ruler.options.context_window for name, one in lengths.items() if one.cut}
     cut = dict(lengths)
     while cut := {name: one for name, one in cut.items() if one.cut}:
@@ -85,8 +89,9 @@ class Linted:
 
     @property
     def fits(self) -> str | None:
-        """The most telling encoding in which everything fits; None: there is none."""
-        return next((name for name, found in self.lengths.items() if found.fits), None)
+        """The encoding that was looked at if everything fits in it, or the most telling that does."""
+        names = (self.encoding, *self.lengths) if self.asked.examples else ()
+        return next((name for name in names if self.lengths[name].fits), None)
 
     @property
     def best_style(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import polars as pl
 import pyarrow as pa
 
@@ -13,13 +11,11 @@ from destinations.training.options import DIRECTION, NEXT, RETURN, TrainingOptio
 from destinations.training.windows import Windows
 from router.schema import PRICES
 
-_READER: Final = "You read bars of a market and answer with nothing but"
-
 
 def system(options: TrainingOptions) -> str:
     """Return what a chat begins with."""
     answer = "one word: up, down or flat" if options.target_column == DIRECTION else "one number"
-    return f"{_READER} {answer}."
+    return f"You read bars of a market and answer with nothing but {answer}."
 
 
 def prompts(examples: pa.Table, windows: Windows, encoding: Encoding, options: TrainingOptions) -> pl.Series:

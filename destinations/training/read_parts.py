@@ -39,8 +39,10 @@ def read_part(
     try:
         with path.open("rb") as file:
             for table in read(file, options, schema):
-                yield _table(table, schema)
-    except (pa.ArrowException, ValueError, KeyError) as error:
+                yield as_examples(table, schema)
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not Arrow's
+            raise
         message = f"is not a part file of this training set, or was damaged: {error}"
         raise ConfigError("dataset.part", str(path), message) from error
 
@@ -85,7 +87,12 @@ def _without_map(field: pa.Field) -> pa.Field:
     return field.with_type(pa.list_(bar) if pa.types.is_list(field.type) else bar)
 
 
-def _table(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def as_examples(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows with columns exactly as a schema has them; objects become maps, one that is not there null.
+
+    Raises:
+        ValueError, KeyError: A column is missing, or something is there that the schema does not know.
+    """
     columns = [_as(table[field.name].combine_chunks(), field) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
@@ -97,8 +104,13 @@ def _as(array: pa.Array, field: pa.Field) -> pa.Array:
     if pa.types.is_list(field.type):
         return pa.ListArray.from_arrays(array.offsets, _as(array.values, field.type.value_field), field.type)
     if pa.types.is_struct(field.type):
-        _check_names(field.name, [inner.name for inner in array.type], field.type)
-        columns = [_as(array.field(inner.name), inner) for inner in field.type]
+        maps = [inner.name for inner in field.type if pa.types.is_map(inner.type)]
+        names = [inner.name for inner in array.type]
+        _check_names(field.name, [*names, *maps], field.type)
+        columns = [
+            _as(array.field(inner.name), inner) if inner.name in names else pa.nulls(len(array), inner.type)
+            for inner in field.type
+        ]
         return pa.StructArray.from_arrays(columns, fields=list(field.type))
     return array.cast(field.type)
 

@@ -45,8 +45,8 @@ def as_series(examples: pa.Table, options: TrainingOptions) -> pa.Table:
     places = np.cumsum(moves)
     values = np.full(int(moves.sum()), np.nan)
     values[places - 1] = closes
-    ends = np.append(0, places[np.cumsum(lengths) - 1]).astype(np.int32)
-    target = pa.ListArray.from_arrays(pa.array(ends), pa.array(values), SERIES_SCHEMA.field("target").type)
+    offsets = pa.array(np.append(0, places[np.cumsum(lengths) - 1]), pa.int32())
+    target = pa.ListArray.from_arrays(offsets, pa.array(values), SERIES_SCHEMA.field("target").type)
     return pa.table([examples["context_start"], target, _names(examples)], schema=SERIES_SCHEMA)
 
 

@@ -38,7 +38,9 @@ def counted_by(tokenizer: Path) -> Count:
     try:
         library = import_module("tokenizers")
     except ImportError as error:
-        message = "is not installed: pip install tokenizers, or leave --tokenizer out for an estimate"
+        message = (
+            "is not installed: pip install 'candlefleet[lint]', or leave --tokenizer out for an estimate"
+        )
         raise ConfigError("package.missing", "tokenizers", message) from error
     try:
         loaded = library.Tokenizer.from_file(str(tokenizer))

@@ -42,8 +42,9 @@ def trainer_of(name: str) -> Trainer:
 
 #: All keep the start of an example that is too long, and the target stands at its end.
 #:
-#: Source: TRL, "Dataset formats and types", `SFTConfig.max_length` (1024), `truncation_mode` ("keep_start"),
-#: and issue 6668: where targets are cut off the loss is reported as 0.0. OpenAI, "Fine-tuning".
+#: Source: TRL 1.16, "Dataset formats and types", `SFTConfig.max_length` (1024) and `truncation_mode`
+#: ("keep_start"), `SFTTrainer._prepare_dataset` (a pair is one text, and a token that ends it). OpenAI,
+#: "Fine-tuning": `messages` of text, up to 65,536 tokens.
 TRAINERS: Final = {
     trainer.name: trainer
     for trainer in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from destinations.training.destination import example_lines
 from destinations.training.options import PARTS, SETTINGS, TrainingOptions
 from router import NormalizedDataPoint, PointBatch
 from tests.acceptance.fleet_fixture import Crew, crew_at_work, pool, until
+from tests.acceptance.training_fleet_code import with_indicators
 from tests.make import make_point
 from workers.series import decode_windows, window_name
 
@@ -118,3 +120,25 @@ def test_windows_are_bounded_and_hold_the_newest_bars(teachers):
     closes = decode_windows([series], kept).frame["close"].to_list()
     assert closes == [point.close for point in points[-len(closes) :]]
     assert len(closes) == WINDOW + 1 + 1  # and the one that may still change
+
+
+def test_indicators_are_those_of_one_batch_whatever_is_killed(teachers, dataset):
+    closes = [100 + 10 * math.sin(n / 3) + n % 7 for n in range(1500)]
+    points = [
+        make_point(row=5 * n, timeframe="5m", source="indicated", open=c, high=c + 1, low=c - 1, close=c)
+        for n, c in enumerate(closes)
+    ]
+    folder = Path(f"{dataset}-indicated")
+    for start in range(0, len(points), 100):
+        teachers.producer.send_batch(points[start : start + 100])
+        if start in (300, 700):
+            before = len(parts(folder))
+            until(lambda before=before: len(parts(folder)) > before, "a worker is in mid-write", every=0.0)
+            for child in pool(teachers.pid):
+                os.kill(child, signal.SIGKILL)
+    teachers.settled()
+    options = TrainingOptions.from_json((folder / SETTINGS).read_text())
+    lines = example_lines(with_indicators(PointBatch.of(points)), options)
+    found = written(folder, "indicated")
+    assert found == [json.loads(line) for line in lines.values()]
+    assert found[-1]["current"]["indicators"].keys() == {"sma_20", "rsi_14", "vwap_5"}

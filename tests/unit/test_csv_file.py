@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from destinations.csv_file import CSV_COLUMNS, CSV_HEADER, CSVDestination, encode_csv
@@ -81,6 +81,7 @@ def test_csv_number_is_the_shortest_text_without_an_exponent(number: float, text
     assert cell("close", number) == text
 
 
+@settings(deadline=None)
 @given(number=floats)
 def test_csv_number_reads_back_equal(number: float):
     text = cell("volume", number)
@@ -88,6 +89,7 @@ def test_csv_number_reads_back_equal(number: float):
     assert float(text) == number
 
 
+@settings(deadline=None)
 @given(one=floats | st.none(), other=floats | st.none())
 def test_csv_line_does_not_depend_on_its_neighbours(one: float | None, other: float | None):
     alone = [

@@ -199,6 +199,23 @@ def test_neighbours_end_with_the_row_they_are_given_for(lateness: int) -> None:
     assert seen == {0: [0], 1: [0, 1], 2: [0, 1, 2], 3: [0, 1, 2], 4: [1, 2, 3]}
 
 
+@pytest.mark.parametrize("lateness", [0, 1])
+def test_neighbours_say_how_many_bars_came_before_them(lateness: int) -> None:
+    policy, history = SeriesPolicy(4, lateness * MINUTE_US, max_gap=1 << 40), History.empty()
+    for start in range(0, 40, 5):
+        rows = make_rows(*((minute, 0) for minute in range(start, start + 5)))
+        placed = place(history, rows, policy)
+        for piece in Standing(placed).neighbours():
+            assert minutes(piece.bars) == list(range(piece.before, start + 5))
+        history = placed.after()
+
+
+def test_rows_that_follow_each_other_share_their_neighbours_though_others_of_the_series_do_not() -> None:
+    rows = make_rows((0, 0), (1, 0), (3, 0), (2, 0), (3, 5), (4, 0), (4, 0), (5, 0), (6, 0))
+    standing = Standing(place(History.empty(), rows, SeriesPolicy(9, 3 * MINUTE_US)))
+    assert [piece.rows.tolist() for piece in standing.neighbours()] == [[0, 1, 2], [3, 4, 5], [6], [7, 8]]
+
+
 def test_a_batch_keeps_its_standing_when_it_is_cut_filtered_and_joined() -> None:
     frame = make_rows(*((minute, 0) for minute in range(6)))
     placed = place(History.empty(), frame, SeriesPolicy(5))

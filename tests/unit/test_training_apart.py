@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,18 @@ def test_of_a_revised_example_only_the_last_written_is_looked_at(tmp_path: Path)
     train, validation = make_rows(10), make_rows(10, first=12)
     make_leaky(tmp_path, {"train": [*train, validation[0]], "validation": validation})
     assert look_at(tmp_path).leaks == ()
+
+
+def test_shards_that_are_behind_the_parts_say_so(tmp_path: Path):
+    make_set(tmp_path)
+    assert not look_at(tmp_path).behind
+    finish(tmp_path)
+    before = look_at(tmp_path)
+    write_part(tmp_path, "train", 50, make_rows(9, symbol="NEW"), make_options())
+    assert not before.behind
+    assert look_at(tmp_path) == replace(before, behind=True)
+    finish(tmp_path)
+    assert look_at(tmp_path).spans[0].examples == before.spans[0].examples + 5
 
 
 def test_a_shard_that_is_gone_is_named(tmp_path: Path, format: str):

@@ -4,14 +4,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from tokenizers.processors import TemplateProcessing
 
 from destinations.training.encodings import ENCODINGS
 from destinations.training.finalize import finalize, recipe_of
@@ -98,6 +101,7 @@ def test_tokens_are_estimated_for_models_that_read_digit_by_digit(text: str, tok
     assert estimated_tokens(pl.Series([text])).to_list() == [tokens]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(), st.text())
 def test_an_estimate_is_between_a_third_of_the_bytes_and_all_of_them(one: str, other: str):
     (tokens,) = estimated_tokens(pl.Series([one + other]))
@@ -107,40 +111,20 @@ def test_an_estimate_is_between_a_third_of_the_bytes_and_all_of_them(one: str, o
 
 def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ConfigError, match=r"tokenizers: is not installed: pip install tokenizers"):
+    with pytest.raises(ConfigError, match=r"tokenizers: is not installed: pip install 'candlefleet\[lint\]'"):
         counted_by(tmp_path / "tokenizer.json")
 
 
-class Letters:
-    """The library's class, of a model that reads letter by letter."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit: int | None = limit
-        self._padded = True
-
-    @classmethod
-    def from_file(cls, path: str) -> Letters:
-        if not Path(path).is_file():
-            raise Exception("No such file or directory (os error 2)")  # noqa: TRY002 (so does the library)
-        return cls(int(Path(path).read_text()))
-
-    def no_truncation(self) -> None:
-        self._limit = None
-
-    def no_padding(self) -> None:
-        self._padded = False
-
-    def encode_batch(self, texts: list[str]) -> list[list[str]]:
-        assert not self._padded
-        return [["<s>", *text][: self._limit] for text in texts]
-
-
 @pytest.fixture
-def letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Install that library, and give the file of a tokenizer that would cut texts off."""
-    monkeypatch.setitem(sys.modules, "tokenizers", SimpleNamespace(Tokenizer=Letters))
+def letters(tmp_path: Path) -> Path:
+    """Give the file of a tokenizer that reads letter by letter, and would cut texts off and fill them up."""
+    made = Tokenizer(WordLevel({"<s>": 0, "<unk>": 1}, unk_token="<unk>"))
+    made.pre_tokenizer = Split(Regex(r"[\s\S]"), "isolated")
+    made.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    made.enable_truncation(8)
+    made.enable_padding()
     path = tmp_path / "tokenizer.json"
-    path.write_text("8")
+    made.save(str(path))
     return path
 
 
@@ -273,10 +257,10 @@ def test_a_style_that_no_trainer_reads_fails_with_one_to_choose(
     assert said.code == 1
     assert f"✗ not read TRL's SFTTrainer reads prompt_completion and messages, not {style}" in said.out
     assert "--style prompt_completion --encoding json\n" in said.out
-    said = dataset_lint(folder, "--style", "prompt_completion", "--trainer", "openai")
+    said = dataset_lint(folder, "--style", style, "--encoding", "bps", "--trainer", "openai")
     assert said.code == 1
-    assert "✗ not read OpenAI's fine-tuning reads messages, not prompt_completion" in said.out
-    assert "--style messages --encoding json\n" in said.out
+    assert f"✗ not read OpenAI's fine-tuning reads messages, not {style}" in said.out
+    assert "--style messages --encoding bps\n" in said.out
 
 
 def test_messages_come_with_what_their_user_has_to_know(folder: Path, dataset_lint: Command):
@@ -327,6 +311,58 @@ def test_a_finished_set_is_looked_at_as_it_was_finished(folder: Path, dataset_li
     said = dataset_lint(folder, "--max-length", "9999")
     assert said.code == 1
     assert "✗ not read TRL's SFTTrainer reads prompt_completion and messages, not raw" in said.out
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_a_finished_set_without_its_parts_is_measured_as_it_is(
+    folder: Path, dataset_lint: Command, format: str
+):
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts, style="messages", encoding="bps", format=format))
+    before = dataset_lint(folder, "--json")
+    for name in ("parts", "dataset.json"):
+        (folder / name).rename(folder / f".{name}")
+    assert dataset_lint(folder, "--json") == before
+    said = dataset_lint(folder, "--max-length", "500")
+    assert said.code == 1
+    assert "✗ cut off 59 of 59 examples have more than 500 tokens in bps" in said.out
+    assert "→ finish it in another style or encoding: lint it where its parts are" in said.out
+    said = dataset_lint(folder, "--encoding", "csv")
+    assert said.code == 2
+    assert "messages in bps: its parts are not here" in said.err
+
+
+def test_raw_shards_without_their_parts_are_examples_as_good(folder: Path, dataset_lint: Command):
+    before = dataset_lint(folder, "--style", "messages", "--json")
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts))
+    (folder / "parts").rename(folder / ".parts")
+    assert dataset_lint(folder, "--style", "messages", "--json") == before
+
+
+def test_a_finished_style_that_is_not_read_is_told_without_parts(folder: Path, dataset_lint: Command):
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts, style="series"))
+    (folder / "parts").rename(folder / ".parts")
+    said = dataset_lint(folder)
+    assert said.code == 1
+    assert (
+        "✗ not read TRL's SFTTrainer reads prompt_completion and messages, not series\n→ finish it"
+        in said.out
+    )
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"[1]\n")])
+def test_a_shard_that_is_gone_or_damaged_is_named(
+    folder: Path, dataset_lint: Command, damage: Callable[[Path], object]
+):
+    parts = TrainingParts.of(folder)
+    finalize(parts, recipe_of(parts, style="messages"))
+    (folder / "parts").rename(folder / ".parts")
+    damage(folder / "data" / "train-00000-of-00001.jsonl")
+    said = dataset_lint(folder)
+    assert said.code == 2
+    assert "train-00000-of-00001.jsonl: is gone, was changed or damaged: " in said.err
 
 
 def test_examples_across_a_boundary_are_not_looked_at(tmp_path: Path, dataset_lint: Command):

@@ -206,6 +206,16 @@ def test_a_damaged_part_is_named(tmp_path: Path, format: str):
         rows_of(TrainingParts.of(tmp_path))
 
 
+def test_a_parquet_part_with_damage_inside_is_named(tmp_path: Path):
+    options = make_options(format="parquet")
+    write_dataset(tmp_path, make_examples(make_bars(60), options), options)
+    path = TrainingParts.of(tmp_path).parts[1].path
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" * 3000 + content[3100:])
+    with pytest.raises(ConfigError, match=rf"{path.name}: .*damaged"):
+        rows_of(TrainingParts.of(tmp_path))
+
+
 def test_unreadable_json_and_bytes_are_refused_with_their_file(tmp_path: Path):
     options = make_options()
     write_dataset(tmp_path, make_examples(make_bars(9), options), options)

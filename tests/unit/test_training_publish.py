@@ -16,7 +16,7 @@ import pytest
 from destinations.training import publish
 from destinations.training.manifest import DATA
 from router.errors import ConfigError
-from tests.finished_sets import data_of, finish, make_set, seen
+from tests.finished_sets import data_of, finish, make_set, seen, some_bars
 
 ROWS = 10  #: of the new shards; the old ones hold all examples of a split
 STEPS = [
@@ -85,13 +85,12 @@ def no_exchange(*_: object) -> None:
     raise OSError(errno.EINVAL, "no such step")
 
 
-@pytest.fixture(params=["first", "second"])
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Give a training set that is finished for the first or the second time."""
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """Give a training set that is finished and will be again."""
     folder = tmp_path / "old" / "set"
-    make_set(folder)
-    if request.param == "second":
-        finish(folder)
+    make_set(folder, some_bars(60))
+    finish(folder)
     return folder
 
 
@@ -104,15 +103,22 @@ def new(old: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("exchange", ["exchanged", "renamed"])
+@pytest.mark.parametrize(
+    ("time", "system"), [("first", "exchanges"), ("second", "exchanges"), ("second", "renames only")]
+)
 def test_killed_at_any_step_of_taking_its_place_it_is_put_there_by_the_next(
-    old: Path, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: str
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, time: str, system: str
 ):
-    complete = tmp_path / "complete" / "set"
-    shutil.copytree(old, complete)
+    if time == "first":
+        shutil.rmtree(old)
+        make_set(old, some_bars(60))
+    new, complete = tmp_path / "new" / "set", tmp_path / "complete" / "set"
+    for folder in (new, complete):
+        shutil.copytree(old, folder)
+    finish(new, rows=ROWS)
     kill(complete, "complete")
     allowed = [data_of(old), data_of(new)]
-    if exchange == "renamed":
+    if system == "renames only":
         monkeypatch.setattr(publish.Root, "exchange", no_exchange)
         allowed.append({})
     died = True
@@ -152,8 +158,6 @@ def test_two_do_not_finish_one_set_at_once(old: Path, new: Path):
 
 
 def test_a_folder_that_is_a_link_is_replaced_by_a_folder(old: Path, new: Path, tmp_path: Path):
-    if not (old / DATA).exists():
-        (old / DATA).mkdir()
     elsewhere = tmp_path / "elsewhere"
     (old / DATA).rename(elsewhere)
     (old / DATA).symlink_to(elsewhere)

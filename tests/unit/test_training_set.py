@@ -248,6 +248,25 @@ def test_rows_written_again_in_another_cutting_leave_every_example_once(tmp_path
     assert len(found) == len(set(found)) == 30 - 4
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_prices_of_any_size_have_a_scale(size: float) -> None:
+    closes = [(100 + n % 3) * size for n in range(9)]
+    bars = [
+        bar | dict.fromkeys(("open", "high", "low", "close"), closes[n]) for n, bar in enumerate(make_bars(9))
+    ]
+    for line in example_lines(as_batch(frame_of(bars)), TrainingOptions.of(context_window=4)).values():
+        scale = json.loads(line)["scale"]
+        assert scale["close_mean"] == pytest.approx(101 * size)
+        assert scale["close_std"] == pytest.approx((2 / 3) ** 0.5 * size)
+
+
+def test_a_set_that_was_written_without_being_opened_says_what_it_is(tmp_path: Path) -> None:
+    destination = LLMTrainingDatasetDestination(tmp_path / "set", context_window=4, durability="process")
+    destination.write_batch(as_batch(frame_of(make_bars(9))))
+    destination.close()
+    assert TrainingOptions.from_json((tmp_path / "set" / SETTINGS).read_text()) == destination.options
+
+
 def test_parquet_parts_have_the_one_schema(tmp_path: Path, delivery: DirectDelivery) -> None:
     destination = LLMTrainingDatasetDestination(tmp_path, "parquet", 3, ["technical_indicators"])
     deliver(delivery, destination, make_bars(9, volume=None))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from destinations.training.encodings import ENCODINGS
@@ -128,6 +128,7 @@ def test_texts_are_in_the_form_that_trl_reads(style: str, encoding: str):
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_nothing_of_a_later_bar_is_in_a_prompt(target: str, data: st.DataObject):
     options = make_options(target_column=target, include_features=["ohlcv", "technical_indicators"])

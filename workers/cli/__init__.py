@@ -12,11 +12,14 @@ from workers.cli import (
     check,
     dataset,
     dataset_finalize,
+    dataset_leakcheck,
     dataset_lint,
     dataset_splits,
+    dataset_verify,
     explain,
     fleet,
     flush,
+    indicators,
     letters,
     maintain,
     review,
@@ -32,9 +35,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, review, maintain, dataset):
+for _module in (
+    fleet,
+    send,
+    explain,
+    flush,
+    show,
+    check,
+    routes,
+    bury,
+    letters,
+    review,
+    maintain,
+    dataset,
+    indicators,
+):
     _module.register(app)
-for _of_dataset in (dataset_finalize, dataset_splits, dataset_lint):
+for _of_dataset in (dataset_finalize, dataset_splits, dataset_verify, dataset_leakcheck, dataset_lint):
     _of_dataset.register(app)
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
-import pyarrow as pa
 import typer
 from rich.table import Table
 
 from destinations.training.encodings import encoding_of
-from destinations.training.lengths import COLUMNS, Lengths, Ruler
-from destinations.training.lint import Linted, lint
-from destinations.training.manifest import read_manifest
-from destinations.training.parts import TrainingParts
+from destinations.training.lengths import Lengths, Ruler
+from destinations.training.lint import Linted, lint, lint_rendered
+from destinations.training.lint_source import Source, source_of
 from destinations.training.styles import style_of
 from destinations.training.tokens import counted_by, estimated_tokens
 from destinations.training.trainers import Trainer, trainer_of
@@ -64,17 +61,15 @@ def lint_dataset(
 ) -> None:
     """Look whether a trainer reads the style, and cuts no target off; exit 1 if not, and say what fits."""
     reader = trainer_of(trainer)
-    parts = TrainingParts.of(folder)
-    chosen = _style(parts, reader, style)
-    ruler = Ruler(
-        chosen if chosen in reader.reads else reader.reads[0],
-        parts.options,
-        max_length or reader.max_length,
-        counted_by(tokenizer) if tokenizer else estimated_tokens,
-    )
+    source = source_of(folder)
+    style, encoding = _chosen(source, reader, style, encoding)
+    count = counted_by(tokenizer) if tokenizer else estimated_tokens
+    measured = style if style in reader.reads else reader.reads[0]
+    ruler = Ruler(measured, source.options, max_length or reader.max_length, count)
     with screen.err.status("counting tokens"):
-        found = lint(partial(_examples, parts), ruler, reader, chosen, _encoding(parts, encoding))
-    if not found.asked.examples:
+        look = lint_rendered if source.rendered else lint
+        found = look(source.tables, ruler, reader, style, encoding)
+    if found.readable and not found.asked.examples:
         raise ConfigError("dataset.empty", str(folder), "holds no example yet: deliver bars to it first")
     if json:
         screen.as_json(found.to_dict() | {"tokens": "counted" if tokenizer else "estimated"})
@@ -84,19 +79,14 @@ def lint_dataset(
         raise typer.Exit(1)
 
 
-def _examples(parts: TrainingParts) -> Iterator[pa.Table]:
-    splits = [split.name for split in parts.options.splits]
-    return (batch.table for batch in parts.batches(COLUMNS, splits))
-
-
-def _style(parts: TrainingParts, trainer: Trainer, given: str | None) -> str:
-    finished = read_manifest(parts.path)
-    return style_of(given or (finished.recipe.style if finished else trainer.reads[0])).name
-
-
-def _encoding(parts: TrainingParts, given: str | None) -> str:
-    finished = read_manifest(parts.path)
-    return encoding_of(given or (finished and finished.recipe.encoding) or _ENCODING).name
+# The style and the encoding to look at.
+def _chosen(source: Source, trainer: Trainer, style: str | None, encoding: str | None) -> tuple[str, str]:
+    made = (source.recipe.style, source.recipe.encoding) if source.recipe else (None, None)
+    if source.rendered and (style or made[0], encoding or made[1]) != made:
+        message = "its parts are not here, only what was made of them: leave --style and --encoding out"
+        raise ConfigError("dataset.parts", " in ".join(filter(None, made)), message)
+    style, encoding = style or made[0] or trainer.reads[0], encoding or made[1] or _ENCODING
+    return style_of(style).name, encoding_of(encoding).name
 
 
 def _print(found: Linted, folder: Path, *, estimated: bool) -> None:
@@ -157,6 +147,9 @@ def _findings(found: Linted) -> Iterator[str]:
 
 def _ways_out(found: Linted, folder: Path) -> Iterator[str]:
     window = found.windows.get(found.encoding)
+    if len(found.lengths) == 1:
+        yield "→ finish it in another style or encoding: lint it where its parts are to see what fits"
+        return
     if found.fits:
         longest = screen.number(found.lengths[found.fits].longest)
         yield (

@@ -47,6 +47,7 @@ def splits(
 def _told(found: Splits) -> dict[str, Any]:
     return {
         "looked_at": "shards" if found.finished else "parts",
+        "behind": found.behind,
         "purged": found.purged,
         "embargo": found.embargo.total_seconds(),
         "splits": [_with_texts(asdict(span)) for span in found.spans],
@@ -68,12 +69,14 @@ def _print(found: Splits, *, check: bool) -> None:
         f"from the {looked}, times in UTC; {purged} examples across a boundary are in no split",
         soft_wrap=True,
     )
+    if found.behind:
+        screen.out.print("[yellow]parts were written since[/]: finalize again to have them in the shards")
     if not check:
         return
     for leak in found.leaks:
         _print_leak(leak)
     if not found.leaks:
-        embargo = f" and {found.embargo} of embargo" if found.embargo else ""
+        embargo = f", and {found.embargo.total_seconds():,.15g} seconds of embargo," if found.embargo else ""
         text = f"[green]✓ apart[/] every label{embargo} ends before any later split begins"
         screen.out.print(text, soft_wrap=True)
 
