@@ -19,6 +19,7 @@ routes = [
         condition="data_quality_score >= 0.95",
         destination=AnalyticsEngineDestination(EXPORTS / "analytics"),
         transform=lambda dp: dp.enrich_with_indicators(),
+        allowed_lateness=7 * 86_400,  # a person has a week to decide on a bar
     ),
     Route(
         route_id="quality_review",
