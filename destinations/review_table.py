@@ -90,7 +90,7 @@ def insert(connection: sa.Connection, table: sa.Table, batch: PointBatch, reason
     """
     last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
     _insert(connection, table, _rows(batch, reasons, last + 1))
-    connection.execute(_supersede(table), {"last": last})
+    connection.execute(_supersede(table, last + 1, last + len(batch)))
 
 
 def _rows(batch: PointBatch, reasons: list[str], first: int) -> pl.DataFrame:
@@ -126,12 +126,20 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: pl.DataFrame) -> N
         connection.execute(statement, [dict(zip(COMES_WITH, row, strict=True)) for row in given])
 
 
-def _supersede(table: sa.Table) -> sa.Update:
+# What came has ids from the first to the last. At most one revision waited before, and it is looked for row
+# by row: a join might read all that waits.
+def _supersede(table: sa.Table, first: int, last: int) -> sa.Update:
     came, older, newer = table.alias("came"), table.alias("older"), table.alias("newer")
-    touched = (
-        sa.select(older.c.id)
-        .select_from(came.join(older, _same(came, older)))
-        .where(came.c.id > sa.bindparam("last"), older.c.state == State.WAITING.value)
+    waited = (
+        sa.select(sa.func.max(older.c.id))
+        .where(_same(older, came), older.c.id < first, older.c.state == State.WAITING.value)
+        .scalar_subquery()
+    )
+    touched = sa.union_all(
+        *(
+            sa.select(found).select_from(came).where(came.c.id.between(first, last))
+            for found in (came.c.id, waited)
+        )
     )
     newest = (
         sa.select(newer.c.id)
