@@ -44,7 +44,7 @@ def run(*, quick: bool) -> Iterator[Figure]:
         ours, theirs = in_fresh_process(measure, rows, seconds)
         yield Figure(
             case="review_queue", what=f"bars that wait in {name}", unit="points/s", runs=ours,
-            peer=peer, peer_runs=theirs, goal=Goal(0.25, "ratio"),
+            peer=peer, peer_runs=theirs, goal=Goal(0.5, "ratio"),
         )  # fmt: skip
 
 

@@ -398,6 +398,21 @@ def test_a_table_that_is_missing_is_made_by_the_statements_that_are_told(desk):
     assert desk.states() == ["waiting"]
 
 
+def test_a_table_that_takes_no_copies_gets_rows_one_by_one(postgres_url):
+    desk = Desk(postgres_url, new_table())
+    queue = desk.queue()
+    queue.open()
+    engine = sa.create_engine(desk.url, poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER TABLE {desk.table} ALTER technical_indicators TYPE json")
+    point = make_point(technical_indicators={"rsi": 66.3}, volume=None)
+    queue.write_batch(PointBatch.of([point, point]))
+    assert NormalizedDataPoint(**desk.everything()[1].point) == point
+    assert desk.states() == ["superseded", "waiting"]
+    for made in desk.made:
+        made.close()
+
+
 def test_a_table_that_somebody_holds_costs_an_attempt(desk):
     desk.queue().write_batch(make_revision(5))
     engine = sa.create_engine(desk.url, poolclass=sa.pool.NullPool)
