@@ -25,6 +25,7 @@ CASES: Final = (
     "delta",
     "training",
     "sql",
+    "review_queue",
     "kafka",
     "influxdb",
     "rabbitmq",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from destinations.parquet import ParquetDestination
     from destinations.rabbitmq import RabbitMQDestination
     from destinations.redis_stream import RedisStreamDestination
+    from destinations.review_queue import QualityReviewQueue
     from destinations.routes_file import load_routes, load_routes_file
     from destinations.sql import SQLDestination
     from destinations.training.destination import LLMTrainingDatasetDestination
@@ -42,6 +43,7 @@ __all__ = [
     "LLMTrainingDatasetDestination",
     "MemoryDestination",
     "ParquetDestination",
+    "QualityReviewQueue",
     "RabbitMQDestination",
     "RedisStreamDestination",
     "SQLDestination",
@@ -65,6 +67,7 @@ REGISTRY: Final[dict[str, str]] = {
     "parquet": "destinations.parquet:ParquetDestination",
     "rabbitmq": "destinations.rabbitmq:RabbitMQDestination",
     "redis_stream": "destinations.redis_stream:RedisStreamDestination",
+    "review_queue": "destinations.review_queue:QualityReviewQueue",
     "sql": "destinations.sql:SQLDestination",
     "stdout": "destinations.jsonl_file:StandardOutputDestination",
 }

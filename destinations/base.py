@@ -15,6 +15,7 @@ from destinations.pruning import StillOwed
 from router.batch import PointBatch
 from router.errors import Reason
 from router.points import NormalizedDataPoint
+from router.route import Route
 from router.rows import Mask
 from router.table import Place
 
@@ -35,6 +36,9 @@ class DataDestination(ABC):
     def __init__(self, *, name: str | None = None) -> None:
         """Remember the name; the queue is `destinations.<name>`. None: named after its first route."""
         self.name = name
+
+    def learn_route(self, route: Route) -> None:  # noqa: B027  # most need not know
+        """Take note of a route whose points come here; called when the route is made."""
 
     def open(self) -> None:  # noqa: B027  # a destination without a connection has nothing to open
         """Connect. Called before the first write and again after a TransientError; never in `__init__`."""

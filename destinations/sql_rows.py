@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any, Final
 
 import polars as pl
+from polars import selectors
 
 from destinations.revisions import ACCEPTANCE, acceptance, newest
 from destinations.sql_tables import POINT_COLUMNS
@@ -49,12 +51,17 @@ def values(rows: pl.DataFrame, dialect: str) -> Iterator[tuple[Any, ...]]:
 
     Timestamps are text for SQLite, aware for PostgreSQL, and naive UTC for every other database.
     """
-    moment = pl.col("timestamp")
+    moments = selectors.datetime()
     if dialect == "sqlite":
-        rows = rows.with_columns(moment.dt.strftime(_TEXT_TIME))
+        rows = rows.with_columns(moments.dt.strftime(_TEXT_TIME))
     elif dialect != "postgresql":
-        rows = rows.with_columns(moment.dt.replace_time_zone(None))
+        rows = rows.with_columns(moments.dt.replace_time_zone(None))
     return zip(*(column.to_list() for column in rows), strict=True)
+
+
+def as_moment(when: datetime, dialect: str) -> Any:
+    """Return a moment as a driver of SQLite or PostgreSQL takes it."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00:00" if dialect == "sqlite" else when
 
 
 def spans(rows: pl.DataFrame) -> pl.DataFrame:

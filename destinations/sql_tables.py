@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mssql, mysql, oracle
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.schema import CreateColumn, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from destinations.revisions import ACCEPTANCE
 from router.check_names import MAX_NAME_LENGTH
@@ -30,6 +30,8 @@ POINT_COLUMNS: Final = (
 RECORDS: Final = "_written"
 #: The least that a database allows is 63 bytes for a name, and the table of records adds to it.
 MAX_TABLE_NAME: Final = 50
+#: Makes the columns and the indexes of a table for one kind of database, named as SQLAlchemy does.
+Definition = Callable[[str], Sequence[sa.schema.SchemaItem]]
 
 #: Names compare byte by byte: where that is not the rule, or is not as fast, the column says so.
 _BYTEWISE: Final = {
@@ -48,26 +50,30 @@ class Tables:
         dialect: Its name, such as ``postgresql``.
         table: The name of the table of points.
         schema: The schema of both; None: the connection's own.
+        definition: What is in the table of points; None: one row a point identity.
 
     Attributes:
-        points: One row a point identity.
+        points: The table of points.
         written: For each route and batch, the rows that were written; batch ``''`` counts the forgotten.
     """
 
-    def __init__(self, dialect: str, table: str, schema: str | None = None) -> None:
+    def __init__(
+        self, dialect: str, table: str, schema: str | None = None, definition: Definition | None = None
+    ) -> None:
         """Define them; nothing is made."""
         for where, name in (("table", table), ("schema", schema)):
             if name is not None and not (0 < len(name.encode()) <= MAX_TABLE_NAME and name.isprintable()):
                 raise ConfigError("range", where, f"{name!r} is not a name of 1 to {MAX_TABLE_NAME} bytes")
         self.schema = schema
         self.metadata = sa.MetaData(schema=schema)
-        self.points = sa.Table(table, self.metadata, *point_columns(dialect), sqlite_with_rowid=False)
+        items = (definition or point_columns)(dialect)
+        self.points = sa.Table(table, self.metadata, *items, sqlite_with_rowid=False)
         self.written = sa.Table(
             table + RECORDS,
             self.metadata,
-            sa.Column("route", _text(dialect, 255), primary_key=True),
-            sa.Column("batch", _text(dialect, 255), primary_key=True),
-            sa.Column("digest", _text(dialect, 64), nullable=False),
+            sa.Column("route", text_type(dialect), primary_key=True),
+            sa.Column("batch", text_type(dialect), primary_key=True),
+            sa.Column("digest", text_type(dialect, 64), nullable=False),
             sa.Column("row_set", _bytes(), nullable=False),
             sa.Column("row_count", sa.BigInteger, nullable=False),
             sa.Column("written_at", sa.Double, nullable=False),
@@ -80,7 +86,7 @@ class Tables:
         Raises:
             ConfigError: `table.` and what is wrong: `missing`, `schema`, `view`, `column`, `type` or `key`.
         """
-        missing = [t for t in self.metadata.sorted_tables if not _exists(connection, t)]
+        missing = [t for t in self.metadata.sorted_tables if not exists(connection, t)]
         if (
             missing
             and self.schema is not None
@@ -101,14 +107,13 @@ class Tables:
 def point_columns(dialect: str, *, keyed: bool = True) -> list[sa.Column[Any]]:
     """Return the columns of points, for a table of its own or one without a key."""
     number: Any = sa.Double().with_variant(oracle.BINARY_DOUBLE(), "oracle")
-    indicators = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
     types: dict[str, Any] = {
-        **dict.fromkeys(("source", "symbol", "timeframe"), _text(dialect, MAX_NAME_LENGTH)),
-        "timestamp": _timestamp(dialect),
+        **dict.fromkeys(("source", "symbol", "timeframe"), text_type(dialect, MAX_NAME_LENGTH)),
+        "timestamp": time_type(dialect),
         **dict.fromkeys((*PRICES, "volume", "data_quality_score"), number),
-        "asset_class": _text(dialect, 16),
+        "asset_class": text_type(dialect, 16),
         "is_realtime": sa.Boolean(),
-        "technical_indicators": indicators,
+        "technical_indicators": json_type(),
         "acceptance_number": sa.BigInteger(),
         "acceptance_row": sa.BigInteger(),
     }
@@ -124,14 +129,20 @@ def point_columns(dialect: str, *, keyed: bool = True) -> list[sa.Column[Any]]:
     ]
 
 
-def _text(dialect: str, length: int) -> sa.types.TypeEngine[str]:
+def json_type() -> sa.types.TypeEngine[Any]:
+    """Return the type of JSON, of which nothing is null."""
+    return sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def text_type(dialect: str, length: int = 255) -> sa.types.TypeEngine[str]:
+    """Return the type of text that is compared byte by byte; some databases must know its length."""
     if dialect in ("postgresql", "sqlite"):
         return sa.Text(collation=_BYTEWISE.get(dialect))
     return sa.String(length, collation=_BYTEWISE.get(dialect))
 
 
-# SQLite has no type for time; the text of `destinations.sql_rows` sorts as time does.
-def _timestamp(dialect: str) -> sa.types.TypeEngine[Any]:
+def time_type(dialect: str) -> sa.types.TypeEngine[Any]:
+    """Return the type of a moment; for SQLite, text of `destinations.sql_rows`, which sorts as time does."""
     if dialect == "sqlite":
         return sa.Text()
     precise = sa.DateTime(timezone=dialect == "postgresql")
@@ -149,7 +160,8 @@ def _bytes() -> sa.types.TypeEngine[bytes]:
 # -- what is there ------------------------------------------------------------------------------
 
 
-def _exists(connection: sa.Connection, table: sa.Table) -> bool:
+def exists(connection: sa.Connection, table: sa.Table) -> bool:
+    """Return whether there is a table of this name."""
     return sa.inspect(connection).has_table(table.name, table.schema)
 
 
@@ -238,4 +250,7 @@ def _specified(column: sa.Column[Any], dialect: sa.Dialect) -> str:
 
 
 def _ddl(connection: sa.Connection, table: sa.Table) -> str:
-    return re.sub(r"\s+", " ", str(CreateTable(table).compile(dialect=connection.dialect))).strip()
+    made: list[sa.schema.ExecutableDDLElement] = [CreateTable(table), *map(CreateIndex, table.indexes)]
+    return "; ".join(
+        re.sub(r"\s+", " ", str(one.compile(dialect=connection.dialect))).strip() for one in made
+    )

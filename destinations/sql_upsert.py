@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -57,7 +57,7 @@ def upsert_for(connection: sa.Connection, table: sa.Table) -> Upsert:
     """
     dialect = connection.dialect
     if dialect.name == "postgresql" and dialect.driver == "psycopg" and _may_stage(connection):
-        return CopyUpsert(table, directly=_takes_copies(connection, table))
+        return CopyUpsert(table, directly=takes_copies(connection, table))
     if dialect.name in ("postgresql", "sqlite"):
         return partial(upsert_row_by_row, on_conflict(dialect.name, table))
     return GenericUpsert(table)
@@ -104,7 +104,7 @@ class CopyUpsert:
             postgresql_on_commit="DELETE ROWS",
         )
         self._stage = sa.schema.CreateTable(staged, if_not_exists=True)
-        self._into_staged, self._into_table = _copy_into(staged), _copy_into(table)
+        self._into_staged, self._into_table = copy_into(staged), copy_into(table)
         self._merge = on_conflict("postgresql", table, sa.select(*staged.c))
         self._overlaps = _OVERLAPS.replace("{table}", _named(table).replace("%", "%%"))
         self._directly = directly
@@ -113,10 +113,10 @@ class CopyUpsert:
         """Put rows in."""
         encoded = encode_copy(rows)
         if self._directly and self._are_apart(connection, rows):
-            _copy(connection, self._into_table, encoded)
+            copy(connection, self._into_table, encoded)
             return
         connection.execute(self._stage)
-        _copy(connection, self._into_staged, encoded)
+        copy(connection, self._into_staged, encoded)
         connection.execute(self._merge)
 
     def _are_apart(self, connection: sa.Connection, rows: pl.DataFrame) -> bool:
@@ -164,14 +164,16 @@ def _is_newer(table: sa.Table, number: Any, row: Any) -> sa.ColumnElement[bool]:
     return sa.or_(number > there, sa.and_(number == there, row >= there_row))
 
 
-def _copy_into(table: sa.Table) -> str:
-    return f"COPY {_named(table)} ({', '.join(map(_quoted, COLUMNS))}) FROM STDIN (FORMAT binary)"
+def copy_into(table: sa.Table, columns: Sequence[str] = COLUMNS) -> str:
+    """Return the statement that copies what `encode_copy` makes of some columns into a table."""
+    return f"COPY {_named(table)} ({', '.join(map(_quoted, columns))}) FROM STDIN (FORMAT binary)"
 
 
-def _copy(connection: sa.Connection, statement: str, encoded: bytes) -> None:
+def copy(connection: sa.Connection, statement: str, encoded: bytes) -> None:
+    """Copy rows, through psycopg."""
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(encoded)
+    with driver.cursor() as cursor, cursor.copy(statement) as copying:
+        copying.write(encoded)
 
 
 def _may_stage(connection: sa.Connection) -> bool:
@@ -179,7 +181,8 @@ def _may_stage(connection: sa.Connection) -> bool:
     return bool(connection.exec_driver_sql(asked).scalar())
 
 
-def _takes_copies(connection: sa.Connection, table: sa.Table) -> bool:
+def takes_copies(connection: sa.Connection, table: sa.Table) -> bool:
+    """Return whether rows may be copied into a table of PostgreSQL, of which indicators are `jsonb`."""
     return bool(connection.exec_driver_sql(_TAKES_COPIES, (_named(table),)).scalar())
 
 

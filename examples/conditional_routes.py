@@ -1,20 +1,16 @@
 """Routes by quality: what can be trusted goes to analysis with technical indicators, what cannot to review.
 
 `CANDLEFLEET_ROUTES=examples/conditional_routes.py candlefleet up`; it needs `candlefleet[delta,indicators]`.
+What waits is shown by `candlefleet review list`, and what is approved goes to analysis after all.
 """
 
 import os
 from pathlib import Path
 
-from destinations import AnalyticsEngineDestination, JSONLinesDestination
+from destinations import AnalyticsEngineDestination, QualityReviewQueue
 from router import Route, RouteTest
 
 EXPORTS = Path(os.environ.get("CANDLEFLEET_EXPORTS", "exports"))
-
-
-class QualityReviewQueue(JSONLinesDestination):
-    """Files that stand in, by name, for the queue that people review points from."""
-
 
 routes = [
     Route(
@@ -23,12 +19,13 @@ routes = [
         condition="data_quality_score >= 0.95",
         destination=AnalyticsEngineDestination(EXPORTS / "analytics"),
         transform=lambda dp: dp.enrich_with_indicators(),
+        allowed_lateness=7 * 86_400,  # a person has a week to decide on a bar
     ),
     Route(
         route_id="quality_review",
         name="Bars to look at",
         condition="data_quality_score < 0.8",
-        destination=QualityReviewQueue(EXPORTS / "review", filename_pattern="{symbol}_{timeframe}.jsonl"),
+        destination=QualityReviewQueue(f"sqlite:///{EXPORTS / 'review.db'}"),
     ),
 ]
 

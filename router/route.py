@@ -174,6 +174,7 @@ class Route:
         if self.batch_size is not None and self.batch_timeout is None:
             self.batch_timeout = DEFAULT_BATCH_TIMEOUT
         self.compiled = compile_condition(self.condition, f"{self.route_id}.condition")
+        self._tell_destination()
 
     # A destination's own options are this route's policy where it names none.
     def _adopt_policy(self) -> None:
@@ -183,6 +184,12 @@ class Route:
             self.batch_timeout = getattr(self.destination, "flush_interval", None)
         if self.allowed_lateness is None:
             self.allowed_lateness = getattr(self.destination, "allowed_lateness", None)
+
+    # Some say with every point why it came.
+    def _tell_destination(self) -> None:
+        learn = getattr(self.destination, "learn_route", None)
+        if callable(learn):
+            learn(self)
 
     def __setattr__(self, name: str, value: object) -> None:
         if "compiled" in self.__dict__ and name != "enabled":

@@ -82,9 +82,17 @@ def scan_listed(file: str, by: list[str]) -> pl.LazyFrame:
 
 def read_sql(url: str, table: str) -> list[Row]:
     """Return the rows of a table, by identity: a table has no other order."""
+    return _ask(url, f'SELECT * FROM "{table}" ORDER BY source, symbol, timeframe, timestamp')
+
+
+def read_review(url: str, table: str) -> list[Row]:
+    """Return the rows of a review queue, those that no longer wait too, in the order in which they came."""
+    return _ask(url, f'SELECT * FROM "{table}" ORDER BY id')
+
+
+def _ask(url: str, query: str) -> list[Row]:
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with engine.connect() as connection:
-        query = f'SELECT * FROM "{table}" ORDER BY source, symbol, timeframe, timestamp'
         return [_row(dict(row)) for row in connection.exec_driver_sql(query).mappings()]
 
 

@@ -24,6 +24,7 @@ from destinations import (
     KafkaDestination,
     MemoryDestination,
     ParquetDestination,
+    QualityReviewQueue,
     RabbitMQDestination,
     RedisStreamDestination,
     SQLDestination,
@@ -41,6 +42,7 @@ from tests.contract.reading import (
     read_jsonl,
     read_kafka,
     read_queue,
+    read_review,
     read_sql,
     read_stream,
     row_of,
@@ -190,6 +192,17 @@ CASES = [
         lambda root: SQLDestination(*postgres_table(root)),
         lambda root, _: read_sql(*postgres_table(root)),
         updates=True,
+        service="postgres_url",
+    ),
+    Case(
+        "review_queue",
+        lambda root: QualityReviewQueue(sqlite_url(root)),
+        lambda root, _: read_review(sqlite_url(root), "review"),
+    ),
+    Case(
+        "review_queue_postgresql",
+        lambda root: QualityReviewQueue(*postgres_table(root)),
+        lambda root, _: read_review(*postgres_table(root)),
         service="postgres_url",
     ),
     Case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import polars as pl
 import pytest
 import talib
 
-from destinations import FileDestination, load_routes, load_routes_file
+from destinations import FileDestination, QualityReviewQueue, load_routes, load_routes_file
+from destinations.review_records import Filters, State
 from router import (
     AssetClass,
     DataRouter,
@@ -145,5 +147,11 @@ def test_bars_of_high_quality_are_analysed_with_indicators_and_doubtful_ones_rev
     assert analysed["timestamp"].to_list() == trusted["timestamp"].to_list()
     found = [dict(maps or {}).get("rsi_14", np.nan) for maps in analysed["technical_indicators"].to_list()]
     assert np.allclose(found, talib.RSI(trusted["close"].to_numpy(), 14), rtol=1e-6, atol=0, equal_nan=True)
-    reviewed = pl.concat([pl.read_ndjson(path) for path in (tmp_path / "review").glob("*.jsonl")])
-    assert reviewed["data_quality_score"].to_list() == [0.5] * 30
+    table = load_routes(EXAMPLES / "conditional_routes.py")
+    queue = table.route("quality_review").destination
+    assert isinstance(queue, QualityReviewQueue)
+    with closing(queue):
+        waiting = queue.reviews.newest(Filters(State.WAITING), 100)
+    doubtful = bars.frame.filter(pl.col("data_quality_score") == 0.5)
+    assert [one.point["timestamp"] for one in waiting[::-1]] == doubtful["timestamp"].to_list()
+    assert {one.reason for one in waiting} == {"data_quality_score < 0.8 (data_quality_score 0.5)"}
