@@ -46,6 +46,7 @@ __all__ = [
     "RedisStreamDestination",
     "SQLDestination",
     "StandardOutputDestination",
+    "WebSocketDestination",
     "load",
     "load_routes",
     "load_routes_file",
@@ -67,6 +68,7 @@ REGISTRY: Final[dict[str, str]] = {
     "redis_stream": "destinations.redis_stream:RedisStreamDestination",
     "sql": "destinations.sql:SQLDestination",
     "stdout": "destinations.jsonl_file:StandardOutputDestination",
+    "websocket": "destinations.websocket:WebSocketDestination",
 }
 
 _PUBLIC: Final = {

@@ -27,6 +27,7 @@ from destinations import (
     RabbitMQDestination,
     RedisStreamDestination,
     SQLDestination,
+    WebSocketDestination,
 )
 from destinations.dataset import DatasetDestination
 from destinations.sql_upsert import GenericUpsert
@@ -40,6 +41,7 @@ from tests.contract.reading import (
     read_influx,
     read_jsonl,
     read_kafka,
+    read_numbered,
     read_queue,
     read_sql,
     read_stream,
@@ -211,6 +213,12 @@ CASES = [
         "redis_stream",
         lambda root: RedisStreamDestination(*redis_stream(root)),
         lambda root, _: read_stream(*redis_stream(root)),
+        service="streams_url",
+    ),
+    Case(
+        "websocket",
+        lambda root: WebSocketDestination(*redis_stream(root)),
+        lambda root, _: read_numbered(*redis_stream(root)),
         service="streams_url",
     ),
     Case(

@@ -17,6 +17,7 @@ from workers.cli import (
     explain,
     fleet,
     flush,
+    gateway,
     letters,
     maintain,
     routes,
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _module in (fleet, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
+for _module in (fleet, gateway, send, explain, flush, show, check, routes, bury, letters, maintain, dataset):
     _module.register(app)
 for _of_dataset in (dataset_finalize, dataset_splits, dataset_lint):
     _of_dataset.register(app)
