@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.acceptance.fleet_fixture import CANDLEFLEET, clean_environment
@@ -77,9 +78,8 @@ class Client:
         """Return the next points, at least so many; a message must follow on the one before it."""
         found: list[dict[str, Any]] = []
         while len(found) < count:
-            before = next(m["seq"] for m in reversed(self.messages) if "seq" in m)
             message = self.next("points")
-            assert message["prev"] == before
+            assert message["prev"] == next(m["seq"] for m in self.messages[-2::-1] if "seq" in m)
             assert message["seq"] == message["points"][-1]["seq"]
             found += message["points"]
         return found
@@ -92,7 +92,9 @@ class Client:
 
     def closed(self) -> tuple[int, str]:
         """Wait until it is closed, and return the code and the reason."""
-        self.messages += map(json.loads, self.socket)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                self.messages.append(json.loads(self.socket.recv(timeout=60)))
         close = self.socket.protocol.close_rcvd
         assert close is not None
         return close.code, close.reason

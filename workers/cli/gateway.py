@@ -30,6 +30,7 @@ def gateway(
         from workers.gateway.app import Options, make_app
         from workers.gateway.auth import Tokens, is_loopback
         from workers.gateway.server import serve
+        from workers.gateway.subscribers import Patience
     except ModuleNotFoundError as error:
         message = f"{error.name} is not installed: pip install 'candlefleet[gateway]'"
         raise ConfigError("gateway.missing", "gateway", message) from None
@@ -39,7 +40,8 @@ def gateway(
         message = f"{host} is reached by others: set CANDLEFLEET_GATEWAY_TOKENS, or listen at 127.0.0.1"
         raise ConfigError("gateway.open", "--host", message)
     port = s.gateway_port if port is None else port
-    options = Options(require_state_url(), _stream(s), tokens, _origins(s))
+    patience = Patience(queue=s.gateway_queue, heartbeat=s.gateway_heartbeat)
+    options = Options(require_state_url(), _stream(s), tokens, _origins(s), patience)
     screen.say(f"gateway: http://{f'[{host}]' if ':' in host else host}:{port}")
     serve(make_app(options), host, port)
 

@@ -21,7 +21,7 @@ MOST_NAMES: Final = 1000
 #: Codes with which a connection is closed, beside those of RFC 6455.
 BAD_REQUEST: Final = 4400
 UNAUTHORIZED: Final = 4401
-TOO_SLOW: Final = 4408
+TOO_SLOW: Final = 4008
 TRY_LATER: Final = 1013
 
 _LIMITS: Final = Limits(bytes=MOST_BYTES, point_bytes=MOST_BYTES)
