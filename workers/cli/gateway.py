@@ -9,6 +9,7 @@ import typer
 from router.errors import ConfigError
 from router.names import NAME_RULE, is_name
 from workers.cli import screen
+from workers.cli.show import known_routes
 from workers.settings import Settings, require_state_url, settings
 
 
@@ -41,7 +42,16 @@ def gateway(
         raise ConfigError("gateway.open", "--host", message)
     port = s.gateway_port if port is None else port
     patience = Patience(queue=s.gateway_queue, heartbeat=s.gateway_heartbeat)
-    options = Options(require_state_url(), _stream(s), tokens, _origins(s), patience)
+    options = Options(
+        redis=require_state_url(),
+        stream=_stream(s),
+        tokens=tokens,
+        origins=_origins(s),
+        patience=patience,
+        table=known_routes(),
+        memory=s.memory,
+        remember=s.remember,
+    )
     screen.say(f"gateway: http://{f'[{host}]' if ':' in host else host}:{port}")
     serve(make_app(options), host, port)
 
