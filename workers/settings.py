@@ -40,6 +40,7 @@ class Settings(BaseSettings):
         gateway_tokens: Who may use the gateway: tokens, or `file:` and the path of a file with them.
         gateway_origins: Origins of web pages that may use it, between commas.
         gateway_stream: The stream of points it sends on.
+        gateway_subscribers: How many it serves at a time.
         gateway_heartbeat: Seconds between two heartbeats to a subscriber.
         gateway_queue: Bytes that may wait for a subscriber before it is cut.
     """
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     gateway_tokens: SecretStr | None = None
     gateway_origins: str = ""
     gateway_stream: str = "live"
+    gateway_subscribers: int = Field(default=5000, ge=1)
     gateway_heartbeat: float = Field(default=15.0, ge=0.1, le=60, allow_inf_nan=False)
     gateway_queue: int = Field(default=8 << 20, ge=1 << 16)
 

@@ -48,6 +48,7 @@ def gateway(
         tokens=tokens,
         origins=_origins(s),
         patience=patience,
+        subscribers=s.gateway_subscribers,
         table=known_routes(),
         memory=s.memory,
         remember=s.remember,

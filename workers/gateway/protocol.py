@@ -93,6 +93,7 @@ class Request(NamedTuple):
 
 
 _EVERYTHING: Final = Selection()
+_CLASSES: Final = [one.value for one in AssetClass]
 
 
 # -- reading -----------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def _selection(filters: Mapping[str, Any]) -> Selection:
     return Selection(
         _names(filters, "symbols", _is_text, "a text"),
         _names(filters, "timeframes", TIMEFRAMES.__contains__, known=TIMEFRAMES),
-        _names(filters, "asset_classes", set(AssetClass).__contains__, known=list(AssetClass)),
+        _names(filters, "asset_classes", _CLASSES.__contains__, known=_CLASSES),
     )
 
 

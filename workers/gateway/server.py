@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+from contextlib import suppress
 from typing import Any, Final
 
 import uvicorn
@@ -41,7 +43,15 @@ class Cutting(WebSocketsSansIOProtocol):
 
 def serve(app: Any, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; subscribers are told that the service restarts (1012)."""
+    _allow_files()
     asyncio.run(server(app, host, port).serve())
+
+
+# Every connection is a file, and most systems allow a process 1,024 of them unless it asks for more.
+def _allow_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def server(app: Any, host: str, port: int) -> uvicorn.Server:
