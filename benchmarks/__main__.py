@@ -29,6 +29,7 @@ CASES: Final = (
     "influxdb",
     "rabbitmq",
     "redis_stream",
+    "websocket",
     "memory",
     "producer",
     "flush",
