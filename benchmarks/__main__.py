@@ -30,6 +30,7 @@ CASES: Final = (
     "influxdb",
     "rabbitmq",
     "redis_stream",
+    "websocket",
     "memory",
     "producer",
     "flush",

@@ -48,6 +48,7 @@ __all__ = [
     "RedisStreamDestination",
     "SQLDestination",
     "StandardOutputDestination",
+    "WebSocketDestination",
     "load",
     "load_routes",
     "load_routes_file",
@@ -70,6 +71,7 @@ REGISTRY: Final[dict[str, str]] = {
     "review_queue": "destinations.review_queue:QualityReviewQueue",
     "sql": "destinations.sql:SQLDestination",
     "stdout": "destinations.jsonl_file:StandardOutputDestination",
+    "websocket": "destinations.websocket:WebSocketDestination",
 }
 
 _PUBLIC: Final = {

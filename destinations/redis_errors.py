@@ -16,9 +16,12 @@ from router.errors import TransientError, UnavailableError
 
 #: What a reader of the record says of what cannot be read.
 NOT_OURS: Final = "the record is not as it was written"
+#: What a script says of a stream whose entries it did not add.
+NOT_NUMBERED: Final = "the entries of the stream are not numbered points"
 _RECORD: Final = "somebody else wrote to the record: name another stream, or delete both"
 _NEEDED: Final = (
-    "let this user PING, EVAL, XADD, HGET, HMGET, HSET, HINCRBY, HSCAN and HDEL on the stream and its record"
+    "let this user PING, EVAL, XADD, HGET, HMGET, HSET, HINCRBY, HSCAN and HDEL on the stream and its record,"
+    " and for the gateway XRANGE, XREVRANGE, XTRIM, EXISTS and DEL too"
 )
 #: By the first word of an answer, or a part of it: what to do. No answer of these is any point's fault.
 #: Source: Redis documentation, and src/server.c of Redis 7.0.
@@ -42,6 +45,7 @@ _HINTS: Final = (
     ("WRONGTYPE", "a key of this name holds something else: name another stream, or delete the key"),
     ("hash value is not an integer", _RECORD),
     (NOT_OURS, _RECORD),
+    (NOT_NUMBERED, "somebody else wrote to the stream: name another, or delete it"),
     ("exhausted the last possible ID", "name another stream"),
     ("max number of clients", "let it take more clients, or run fewer workers"),
     ("invalid DB index", "mend the number of the database in url"),

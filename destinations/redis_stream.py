@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import chain
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import redis
@@ -42,31 +42,33 @@ _DIGITS: Final = 9
 _TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ciphers", "ssl_check_hostname")
 _INHERITED: Final[list[redis.Redis]] = []
 
-#: Adds rows to a stream if what is on record has not changed since it was read, and records them. Whoever may
-#: not record them adds none: the count is written first, as it was.
-_ADD: Final = """
-local stream, record, trim, count = KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2]
-local entries, at = tonumber(ARGV[4]), 5
-for i = 1, entries do
+#: Does something with rows if what is on record of them has not changed since it was read, and records them.
+#: Whoever may not record them does nothing: the count is written first, as it was.
+_RECORDED: Final = """
+local stream, record, count, rows, entries = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+for at = 4, 1 + 3 * entries, 3 do
   if (redis.call('HGET', record, ARGV[at]) or '') ~= ARGV[at + 1] then return 0 end
-  at = at + 3
 end
 redis.call('HSET', record, count, redis.call('HINCRBY', record, count, 0))
-for i = at, #ARGV, 3 do
+local at = 4 + 3 * entries
+%s
+for at = 4, 1 + 3 * entries, 3 do
+  redis.call('HSET', record, ARGV[at], ARGV[at + 2])
+end
+redis.call('HINCRBY', record, count, rows)
+return 1
+"""
+_ADD: Final = """
+local trim, route = tonumber(ARGV[at]), ARGV[at + 1]
+for i = at + 2, #ARGV, 3 do
   if trim > 0 then
     redis.call('XADD', stream, 'MAXLEN', '~', trim, '*',
-      'point', ARGV[i], 'batch', ARGV[i + 1], 'row', ARGV[i + 2], 'route', ARGV[3])
+      'point', ARGV[i], 'batch', ARGV[i + 1], 'row', ARGV[i + 2], 'route', route)
   else
     redis.call('XADD', stream, '*',
-      'point', ARGV[i], 'batch', ARGV[i + 1], 'row', ARGV[i + 2], 'route', ARGV[3])
+      'point', ARGV[i], 'batch', ARGV[i + 1], 'row', ARGV[i + 2], 'route', route)
   end
 end
-for i = 1, entries do
-  local n = 5 + 3 * (i - 1)
-  redis.call('HSET', record, ARGV[n], ARGV[n + 2])
-end
-redis.call('HINCRBY', record, count, (#ARGV - at + 1) / 3)
-return 1
 """
 #: Forgets those of some batches that were not written since a moment.
 _FORGET: Final = """
@@ -79,6 +81,15 @@ for i = 2, #ARGV do
 end
 return gone
 """
+
+
+def recorded(adding: str) -> str:
+    """Return the script that adds rows as some lines of Lua do, and records them in the same step.
+
+    Args:
+        adding: Finds `stream`, how many `rows` there are, and its own words from argument `at` on.
+    """
+    return _RECORDED % adding
 
 
 class RedisStreamDestination(DataDestination):
@@ -99,6 +110,8 @@ class RedisStreamDestination(DataDestination):
     Raises:
         ConfigError: An argument is not one of those allowed; nothing is opened before `open`.
     """
+
+    _script: ClassVar[str] = recorded(_ADD)
 
     def __init__(
         self,
@@ -138,22 +151,34 @@ class RedisStreamDestination(DataDestination):
         with self._lock:
             self.close()
             see_files(self._tls, self._place)
-            client = redis.Redis(
-                host=self._server.host,
-                port=self._server.port,
-                db=self._database,
-                username=self._server.user,
-                password=self._server.password,
-                socket_timeout=self._timeout,
-                socket_connect_timeout=self._timeout,
-                socket_keepalive=True,
-                retry=Retry(NoBackoff(), 0),
-                ssl=self._server.scheme == "rediss",
-                **self._tls,
-            )
+            client = self._new_client()
             self._client, self._pid = client, os.getpid()
             with redis_errors(self._place, connecting=True):
                 client.ping()
+
+    def _new_client(self) -> redis.Redis:
+        waits: dict[str, Any] = {
+            "socket_timeout": self._timeout,
+            "socket_connect_timeout": self._timeout,
+            "socket_keepalive": True,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        if url := self._found():
+            return redis.Redis.from_url(url, **waits)
+        return redis.Redis(
+            host=self._server.host,
+            port=self._server.port,
+            db=self._database,
+            username=self._server.user,
+            password=self._server.password,
+            ssl=self._server.scheme == "rediss",
+            **waits,
+            **self._tls,
+        )
+
+    def _found(self) -> str | None:
+        """Return a URL that is known only now; None: the one that was given is meant."""
+        return None
 
     def close(self) -> None:
         """Let go of the connection; twice is harmless. The next write connects again."""
@@ -212,18 +237,27 @@ class RedisStreamDestination(DataDestination):
     def _added(self, client: redis.Redis, stream: str, batch: PointBatch) -> bool:
         record, route = record_of(stream), batch.route_id or ""
         known = _read(client, record, route, {part.batch_id for part in batch.parts})
-        for rows in batch.chunks(_STEP):
+        for rows in self._steps(batch):
             new, entries = compare(rows, _entries_of(known))
             if not new.any():
                 continue
             after = {name: encode_entry(entry) for name, entry in entries.items()}
             changed = [(_field(route, name), known.get(name, b""), data) for name, data in after.items()]
-            head = (self._maxlen or 0, _COUNT + route.encode(), route, len(changed))
-            words: list[Any] = [*head, *chain.from_iterable(changed)]
-            if not client.eval(_ADD, 2, stream, record, *words, *encode_entries(rows.filter(new))):
+            added = rows.filter(new)
+            head = (_COUNT + route.encode(), len(added), len(changed))
+            words: list[Any] = [*head, *chain.from_iterable(changed), *self._words(added)]
+            if not client.eval(self._script, 2, stream, record, *words):
                 return False
             known |= after
         return True
+
+    def _steps(self, batch: PointBatch) -> Iterator[PointBatch]:
+        """Yield the rows that are added in one step, in order."""
+        return batch.chunks(_STEP)
+
+    def _words(self, added: PointBatch) -> list[Any]:
+        """Return what the script adds for some rows, in its words."""
+        return [self._maxlen or 0, added.route_id or "", *encode_entries(added)]
 
     # A connection that was ended while nothing was written is no reason to lose an attempt.
     def _connected(self) -> redis.Redis:

@@ -41,7 +41,7 @@ class JsonLines:
         """Yield the points of so many lines at a time."""
         for block, first in self._lines.blocks(chunk):
             numbered = [(first + at, line) for at, line in enumerate(block) if not line.isspace()]
-            rows = [_of_line(line) for _, line in numbered]
+            rows = [row_of_line(line) for _, line in numbered]
             yield Block(rows, [number for number, _ in numbered], self._lines.done())
 
 
@@ -106,7 +106,8 @@ def is_lines(head: bytes) -> bool:
     return _is_point(row) or not lists
 
 
-def _of_line(line: bytes) -> Any:
+def row_of_line(line: bytes) -> Any:
+    """Return the object of one line, as `router.admission.admit` takes it; `Unreadable` if it is none."""
     fault = fault_of(line)
     if fault is not None:
         return fault

@@ -36,12 +36,14 @@ class Receipt(NamedTuple):
         accepted: Points that are now safe in the fleet.
         refused: Points that were refused, with every reason; the fleet keeps them as dead letters.
         again: True if this batch had been accepted before, and nothing was added.
+        number: Its acceptance number; 0 where several batches were sent as one.
     """
 
     batch_id: str
     accepted: int
     refused: tuple[Refused, ...]
     again: bool
+    number: int = 0
 
 
 class Pending:
@@ -156,7 +158,7 @@ class Producer:
         accepted = 0 if again else len(admission.batch)
         with self._change:
             self.acknowledged += accepted
-        return Receipt(batch_id, accepted, admission.refused, again)
+        return Receipt(batch_id, accepted, admission.refused, again, int(answer.detail))
 
     def served(self) -> dict[str, float]:
         """Return when (seconds since 1970) a worker last said of a route that it serves it, by route id."""

@@ -115,15 +115,22 @@ class Report:
         return asdict(self) | {"owed": self.owed, "holds": not self.broken, "routes": routes}
 
 
-def report(store: Store, table: RouteTable | None = None) -> Report:
-    """Return the state of the fleet; with a table also idle routes, and what destinations have on record."""
+def report(store: Store, table: RouteTable | None = None, *, recorded: bool = True) -> Report:
+    """Return the state of the fleet; with a table also idle routes, and what destinations have on record.
+
+    Args:
+        store: The fleet's state.
+        table: Its routes, as far as they are known here.
+        recorded: Whether destinations are asked, which may take them a while.
+    """
     found = store.snapshot()
     totals, debts = found["totals"], dict(found["routes"])
     for route_id in [] if table is None else [route.route_id for route in table.by_priority()]:
         debts.setdefault(route_id, {})
     served = {name for name, seconds in found["silent"].items() if seconds < SERVED_FOR}
     routes = [
-        _route(route_id, debts[route_id], table, route_id in served) for route_id in _ordered(debts, table)
+        _route(route_id, debts[route_id], table, route_id in served, recorded)
+        for route_id in _ordered(debts, table)
     ]
     return Report(
         accepted=totals.get("accepted", 0),
@@ -156,7 +163,9 @@ def _ordered(debts: Mapping[str, Any], table: RouteTable | None) -> list[str]:
     return [name for name in known if name in debts] + sorted(name for name in debts if name not in known)
 
 
-def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None, served: bool) -> RouteReport:
+def _route(
+    route_id: str, debt: Mapping[str, Any], table: RouteTable | None, served: bool, recorded: bool
+) -> RouteReport:
     known = table is not None and route_id in table
     return RouteReport(
         route_id=route_id,
@@ -172,7 +181,7 @@ def _route(route_id: str, debt: Mapping[str, Any], table: RouteTable | None, ser
         seconds=max(0.0, debt.get("last", 0.0) - debt.get("since", 0.0)),
         served=served,
         known=known or table is None,
-        written=_written(route_id, table) if known and table is not None else None,
+        written=_written(route_id, table) if recorded and known and table is not None else None,
     )
 
 

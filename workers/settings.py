@@ -36,6 +36,13 @@ class Settings(BaseSettings):
         volatile: Accept a broker without an append-only file, which loses everything when it ends.
         flower_port: Where `candlefleet up` serves Flower, on loopback.
         door: Whether `candlefleet up` starts the worker for Celery messages of other producers.
+        gateway_port: Where `candlefleet gateway` listens.
+        gateway_tokens: Who may use the gateway: tokens, or `file:` and the path of a file with them.
+        gateway_origins: Origins of web pages that may use it, between commas.
+        gateway_stream: The stream of points it sends on.
+        gateway_subscribers: How many it serves at a time.
+        gateway_heartbeat: Seconds between two heartbeats to a subscriber.
+        gateway_queue: Bytes that may wait for a subscriber before it is cut.
     """
 
     model_config = SettingsConfigDict(env_prefix="CANDLEFLEET_", extra="ignore", env_ignore_empty=True)
@@ -54,6 +61,13 @@ class Settings(BaseSettings):
     volatile: bool = False
     flower_port: int = Field(default=5555, ge=0, le=65535)
     door: bool = True
+    gateway_port: int = Field(default=8765, ge=0, le=65535)
+    gateway_tokens: SecretStr | None = None
+    gateway_origins: str = ""
+    gateway_stream: str = "live"
+    gateway_subscribers: int = Field(default=5000, ge=1)
+    gateway_heartbeat: float = Field(default=15.0, ge=0.1, le=60, allow_inf_nan=False)
+    gateway_queue: int = Field(default=8 << 20, ge=1 << 16)
 
     @field_validator("broker_url")
     @classmethod

@@ -119,6 +119,19 @@ def read_stream(url: str, stream: str) -> list[Row]:
         return [_row(json.loads(entry[b"point"])) for _, entry in client.xrange(stream)]
 
 
+def read_numbered(url: str, stream: str) -> list[Row]:
+    """Return the rows of a stream of the gateway, by number; no number may be missing."""
+    with redis.Redis.from_url(url) as client:
+        entries = [fields for _, fields in client.xrange(f"candlefleet:live:{stream}")]
+    numbered = [(int(e[b"first"]) + at, line) for e in entries for at, line in enumerate(_lines(e))]
+    assert [number for number, _ in numbered] == list(range(1, len(numbered) + 1))
+    return [_row(json.loads(line)) for _, line in numbered]
+
+
+def _lines(entry: dict[bytes, bytes]) -> list[bytes]:
+    return entry[b"points"].splitlines()
+
+
 def read_kafka(address: str, topic: str) -> list[Row]:
     """Return the rows of a topic, partition by partition, without copies, as its readers are told to."""
     return [_row(json.loads(message.value())) for message in without_copies(messages(address, topic))]

@@ -28,6 +28,7 @@ from destinations import (
     RabbitMQDestination,
     RedisStreamDestination,
     SQLDestination,
+    WebSocketDestination,
 )
 from destinations.dataset import DatasetDestination
 from destinations.sql_upsert import GenericUpsert
@@ -41,6 +42,7 @@ from tests.contract.reading import (
     read_influx,
     read_jsonl,
     read_kafka,
+    read_numbered,
     read_queue,
     read_review,
     read_sql,
@@ -224,6 +226,12 @@ CASES = [
         "redis_stream",
         lambda root: RedisStreamDestination(*redis_stream(root)),
         lambda root, _: read_stream(*redis_stream(root)),
+        service="streams_url",
+    ),
+    Case(
+        "websocket",
+        lambda root: WebSocketDestination(*redis_stream(root)),
+        lambda root, _: read_numbered(*redis_stream(root)),
         service="streams_url",
     ),
     Case(

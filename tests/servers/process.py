@@ -57,6 +57,12 @@ class OwnServer(ABC):
         """Return the environment of its process."""
         return os.environ
 
+    @property
+    def pid(self) -> int:
+        """Its process id; it was started."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         until(self._is_up, f"{self.title} answers", every=0.1)

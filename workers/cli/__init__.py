@@ -19,6 +19,7 @@ from workers.cli import (
     explain,
     fleet,
     flush,
+    gateway,
     indicators,
     letters,
     maintain,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for _module in (
     fleet,
+    gateway,
     send,
     explain,
     flush,
