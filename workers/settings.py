@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     door: bool = True
     gateway_port: int = Field(default=8765, ge=0, le=65535)
     gateway_tokens: SecretStr | None = None
-    gateway_origins: str = ""
+    gateway_origins: str | None = None
     gateway_stream: str = "live"
     gateway_subscribers: int = Field(default=5000, ge=1)
     gateway_heartbeat: float = Field(default=15.0, ge=0.1, le=60, allow_inf_nan=False)

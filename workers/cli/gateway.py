@@ -64,4 +64,4 @@ def _stream(s: Settings) -> str:
 
 
 def _origins(s: Settings) -> list[str]:
-    return [origin.strip().rstrip("/") for origin in s.gateway_origins.split(",") if origin.strip()]
+    return [origin.strip().rstrip("/") for origin in (s.gateway_origins or "").split(",") if origin.strip()]
