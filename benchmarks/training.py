@@ -39,17 +39,18 @@ def run(*, quick: bool) -> Iterator[Figure]:
     with environment(POLARS_MAX_THREADS=1):
         ours, peer = in_fresh_process(measure_lines, seconds)
     yield Figure(
-        case="training", what="context_window=100, JSON lines, one core", unit="examples/s", runs=ours, peer=PEER,
-        peer_runs=peer, goal=Goal(20, "ratio"),
+        case="training", what="context_window=100, JSON lines, one core", unit="examples/s", runs=ours,
+        peer=PEER, peer_runs=peer, goal=Goal(20, "ratio"),
     )  # fmt: skip
     for format_ in ("jsonl", "parquet"):
         durabilities: tuple[Durability, ...] = ("power", "process")
         for durability in durabilities:
             say(f"training: {format_} written, durability {durability}")
             ours, peer = in_fresh_process(measure_written, format_, durability, seconds)
-            yield _figure(
-                f'{format_} written, durability="{durability}"', ours, peer, "; its file is not synced"
-            )
+            yield Figure(
+                case="training", what=f'{format_} written, durability="{durability}"', unit="examples/s",
+                runs=ours, peer=f"{PEER}; its file is not synced", peer_runs=peer,
+            )  # fmt: skip
 
 
 def measure_lines(seconds: float) -> tuple[list[float], list[float]]:
